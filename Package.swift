@@ -1,0 +1,86 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// One place for the language settings of every target.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "custody",
+    products: [
+        .library(name: "CustodyClient", targets: ["CustodyClient"]),
+        .executable(name: "custodyd", targets: ["custodyd"]),
+        .executable(name: "custodyctl", targets: ["custodyctl"]),
+        .executable(name: "custody-bench", targets: ["custody-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        // The C side: headers and the few system calls that Swift cannot express.
+        .systemLibrary(name: "CPKCS11", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
+        .target(name: "CSystemShim"),
+        .target(name: "CZeroingHeap"),
+        .target(name: "SecureMemory", dependencies: ["CSystemShim"], swiftSettings: strict),
+
+        // The vault, bottom up.
+        .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
+        .target(
+            name: "Custody",
+            dependencies: ["PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: strict),
+        .target(
+            name: "CustodyProtocol",
+            dependencies: [nioCore, "CSystemShim", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["custody.proto"],
+            swiftSettings: strict),
+        .target(
+            name: "CustodyServer",
+            dependencies: [
+                "Custody", "CustodyProtocol", "CSystemShim", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                .product(name: "TOMLKit", package: "TOMLKit"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "CustodyClient",
+            dependencies: [
+                "CustodyProtocol", "SecureMemory", nioCore, nioPosix,
+            ],
+            swiftSettings: strict),
+
+        // Mains.
+        .executableTarget(
+            name: "custodyd",
+            dependencies: ["CustodyServer", "CZeroingHeap", arguments],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "custodyctl",
+            dependencies: ["CustodyServer", "CustodyClient", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap", arguments],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "custody-bench",
+            dependencies: [
+                "CustodyClient", "CustodyServer", "Custody", "PKCS11", "SecureMemory", arguments,
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,64 @@
+#define _GNU_SOURCE
+#include "CSystemShim.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int csystem_peer_credentials(int fd, struct csystem_peer *peer) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return errno;
+    peer->pid = credentials.pid;
+    peer->uid = credentials.uid;
+    peer->gid = credentials.gid;
+    return 0;
+}
+
+int csystem_peer_groups(int fd, gid_t *groups, size_t *count) {
+    socklen_t length = (socklen_t)(*count * sizeof(gid_t));
+    int failed = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) != 0 ? errno : 0;
+    *count = length / sizeof(gid_t);
+    return failed;
+}
+
+void csystem_zeroize(const void *bytes, size_t length) {
+    if (length > 0) explicit_bzero((void *)bytes, length);
+}
+
+int csystem_forbid_dumps(void) {
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0) return errno;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno;
+    return 0;
+}
+
+int csystem_lock_memory(void) {
+    // Under a finite limit a later allocation would fail, so it is all or nothing; the unit file forbids swap as well.
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return -errno;
+    if (limit.rlim_cur != RLIM_INFINITY) return 0;
+    return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0 ? 1 : -errno;
+}
+
+int csystem_listen_unix(const char *path, unsigned int mode, int backlog) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -errno;
+    // fchmod before bind sets the mode with which bind creates the file: there is no moment at which it is more open.
+    if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0
+        || chmod(path, mode) != 0 || listen(fd, backlog) != 0) {
+        int failed = errno;
+        close(fd);
+        return -failed;
+    }
+    return fd;
+}

@@ -1,0 +1,33 @@
+// What Swift's Glibc module cannot express: the kernel's word on a peer, zeroing that no optimiser removes, hardening.
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/// Credentials of the process at the other end of a connected Unix socket, as the kernel recorded them at connect time.
+struct csystem_peer {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+
+/// SO_PEERCRED. Returns 0, or the errno.
+int csystem_peer_credentials(int fd, struct csystem_peer *peer);
+
+/// SO_PEERGROUPS: the peer's supplementary groups. `count` is the capacity on entry and the number on return.
+/// Returns 0, or the errno (ERANGE: `count` says how many there are).
+int csystem_peer_groups(int fd, gid_t *groups, size_t *count);
+
+/// Overwrites `length` bytes with zeros; never optimised away.
+void csystem_zeroize(const void *bytes, size_t length);
+
+/// Not dumpable, no core files. Returns 0, or the errno of what failed.
+int csystem_forbid_dumps(void);
+
+/// Locks all memory, now and later, if the limit on locked memory allows it without end.
+/// Returns 1 if locked, 0 if the limit forbids it, or a negative errno.
+int csystem_lock_memory(void);
+
+/// Creates (mode 0666 less the umask that is given) and binds a listening Unix socket, leaving the process' umask alone.
+/// Returns the descriptor, or a negative errno.
+int csystem_listen_unix(const char *path, unsigned int mode, int backlog);

@@ -1,0 +1,66 @@
+import CPKCS11
+
+/// A PKCS#11 URI (RFC 7512) that selects a token, such as `pkcs11:token=custody;manufacturer=SoftHSM%20project`.
+///
+/// Only the attributes that describe a token or slot count. A URI with an object's attributes or a PIN is refused: a PIN
+/// in a URI ends up in process lists and logs.
+public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
+    /// The URI as it was given.
+    public let string: String
+
+    /// - Throws: ``PKCS11Error`` with ``PKCS11Error/Code/invalidURI``.
+    public init(_ string: String) throws(PKCS11Error) {
+        self.string = string
+        _ = try Self.match(string, nil)
+    }
+
+    /// A URI for the token of this label.
+    public init(label: String) {
+        var escaped = ""
+        for byte in label.utf8 {
+            let isUnreserved = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte)
+                || (0x61...0x7A).contains(byte) || [0x2D, 0x2E, 0x5F, 0x7E].contains(byte)
+            let hex = String(byte, radix: 16, uppercase: true)
+            escaped += isUnreserved ? String(UnicodeScalar(byte)) : "%" + (hex.count == 1 ? "0" : "") + hex
+        }
+        string = "pkcs11:token=\(escaped)"
+    }
+
+    /// Whether the URI selects this token.
+    func matches(_ info: CK_TOKEN_INFO, slot: SlotID) -> Bool {
+        (try? Self.match(string, (info, slot))) ?? false
+    }
+
+    public var description: String { string }
+
+    private static func match(_ string: String, _ candidate: (CK_TOKEN_INFO, SlotID)?) throws(PKCS11Error) -> Bool {
+        func invalid(_ why: String) -> PKCS11Error {
+            PKCS11Error(
+                code: .invalidURI,
+                message: "'\(redacted(string))' is not a PKCS#11 URI for a token: \(why); a good one is pkcs11:token=custody")
+        }
+        guard let uri = p11_kit_uri_new() else { throw PKCS11Error(.getTokenInfo, .hostMemory) }
+        defer { p11_kit_uri_free(uri) }
+        let result = p11_kit_uri_parse(string, P11_KIT_URI_FOR_ANY, uri)
+        guard result == P11_KIT_URI_OK.rawValue else {
+            throw invalid(p11_kit_uri_message(result).map { String(cString: $0) } ?? "error \(result)")
+        }
+        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil else {
+            throw invalid("it must not hold a PIN; name a PIN file instead")
+        }
+        guard p11_kit_uri_any_unrecognized(uri) == 0 else { throw invalid("it has an attribute that is not known") }
+        var attributes: CK_ULONG = 0
+        _ = p11_kit_uri_get_attributes(uri, &attributes)
+        guard attributes == 0 else { throw invalid("it names an object, not a token") }
+        guard let (info, slot) = candidate else { return true }
+        let wantedSlot = p11_kit_uri_get_slot_id(uri)
+        guard wantedSlot == CK_SLOT_ID.max || wantedSlot == slot.rawValue else { return false }
+        return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
+    }
+
+    /// The URI without what may be a PIN.
+    private static func redacted(_ string: String) -> String {
+        guard let query = string.firstIndex(of: "?") else { return string }
+        return string[..<query] + "?…"
+    }
+}
