@@ -1,5 +1,6 @@
 import CPKCS11
 import Glibc
+import Synchronization
 
 /// A loaded and initialised PKCS#11 module (PKCS#11 v2.40 sections 5.4 and 5.5).
 ///
@@ -10,6 +11,7 @@ public final class Module: @unchecked Sendable {
     /// The file or p11-kit name that it was loaded from.
     public let name: String
     let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
+    private let finalized = Atomic(false)
 
     /// Loads and initialises a module.
     ///
@@ -21,15 +23,13 @@ public final class Module: @unchecked Sendable {
     public init(_ name: String, initializationString: String? = nil) throws(PKCS11Error) {
         self.name = name
         functions = try name.contains("/") ? Self.load(path: name) : Self.load(configuredName: name)
-        do throws(PKCS11Error) {
-            try Self.initialize(functions, initializationString)
-        } catch {
-            p11_kit_module_release(functions)
-            throw error
-        }
+        // The library stays loaded for the life of the process, also after C_Finalize: unloading runs exit handlers that
+        // crash in some modules, and a later initialisation finds it again.
+        try Self.initialize(functions, initializationString)
     }
 
-    deinit { p11_kit_module_release(functions) }
+    /// Whether ``finalize()`` was called; then no handle of this module means anything any more.
+    public var isFinalized: Bool { finalized.load(ordering: .acquiring) }
 
     private static func load(path: String) throws(PKCS11Error) -> UnsafeMutablePointer<CK_FUNCTION_LIST> {
         guard let loaded = p11_kit_module_load(path, CInt(P11_KIT_MODULE_UNMANAGED | P11_KIT_MODULE_CRITICAL)) else {
@@ -72,6 +72,7 @@ public final class Module: @unchecked Sendable {
 
     /// C_Finalize. No other call may be under way; every session and handle is gone afterwards.
     public func finalize() throws(PKCS11Error) {
+        finalized.store(true, ordering: .releasing)
         try call(.finalize, functions.pointee.C_Finalize) { $0(nil) }
     }
 

@@ -7,7 +7,7 @@ public enum UserType: Sendable {
 }
 
 /// An open session (PKCS#11 v2.40 section 5.6), owned by one thread at a time and closed when its owner lets it go.
-public struct Session: ~Copyable {
+public struct Session: ~Copyable, Sendable {
     let module: Module
     public let slot: SlotID
     let handle: CK_SESSION_HANDLE
@@ -19,7 +19,9 @@ public struct Session: ~Copyable {
     }
 
     deinit {
-        // Whoever drops a session has no use for the answer; after C_Finalize there is nothing left to close.
+        // Whoever drops a session has no use for the answer. After C_Finalize there is nothing left to close, and the
+        // same number may stand for another session of a later initialisation.
+        guard !module.isFinalized else { return }
         _ = module.functions.pointee.C_CloseSession?(handle)
     }
 

@@ -1,0 +1,239 @@
+import Dispatch
+import Foundation
+import Logging
+import PKCS11
+import Synchronization
+
+/// Keeps the connection to the token: connects, looks at the keys again and again, and connects anew when it is lost.
+///
+/// One thread of its own, the keeper, does all of that. Workers ``acquire()`` the link for the time of a batch; the module
+/// is finalised only when none of them holds it.
+public final class TokenConnection: Sendable {
+    private enum Phase {
+        case connecting
+        case ready(TokenLink)
+        /// A worker met a fault; the module is finalised as soon as no worker uses it.
+        case lost(TokenLink, because: String)
+        case locked(CustodyError)
+        case unavailable(CustodyError, retryAt: ContinuousClock.Instant)
+        case closing(TokenLink?)
+        case closed
+    }
+
+    private struct State {
+        var phase = Phase.connecting
+        var users = 0
+        var failures = 0
+    }
+
+    public let catalog: KeyCatalog
+    private let settings: TokenSettings
+    private let lookInterval: Duration
+    private let log: Logger
+    private let state = Mutex(State())
+    private let wake = DispatchSemaphore(value: 0)
+    private let closed = DispatchSemaphore(value: 0)
+
+    /// - Parameter lookInterval: How often the keys on the token are looked at. A change made by another process counts
+    ///   after this time at the latest.
+    public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, log: Logger) {
+        self.settings = settings
+        self.catalog = catalog
+        self.lookInterval = lookInterval
+        self.log = log
+    }
+
+    /// Starts the keeper's thread.
+    public func start() {
+        let thread = Thread { self.keep() }
+        thread.name = "token-keeper"
+        thread.start()
+    }
+
+    /// Finalises the module and returns when that is done. No worker may be running any more.
+    public func close() {
+        state.withLock { state in
+            switch state.phase {
+            case .ready(let link), .lost(let link, _): state.phase = .closing(link)
+            case .connecting, .locked, .unavailable: state.phase = .closing(nil)
+            case .closing, .closed: break
+            }
+        }
+        wake.signal()
+        closed.wait()
+    }
+
+    /// The state as seen from outside.
+    public var tokenState: TokenState {
+        state.withLock { state in
+            switch state.phase {
+            case .ready(let link): .ready(link.token)
+            case .connecting, .lost, .closing, .closed: .connecting
+            case .locked(let error): .locked(error)
+            case .unavailable(let error, _): .unavailable(error)
+            }
+        }
+    }
+
+    var readWriteSessions: Bool { settings.readWriteSessions }
+
+    // MARK: For workers
+
+    /// The link, to be given back with ``release()``.
+    func acquire() throws(CustodyError) -> TokenLink {
+        let result: Result<TokenLink, CustodyError> = state.withLock { state in
+            switch state.phase {
+            case .ready(let link):
+                state.users += 1
+                return .success(link)
+            case .locked(let error), .unavailable(let error, _): return .failure(error)
+            case .connecting, .lost:
+                return .failure(CustodyError(.tokenUnavailable, "the HSM is being connected", retryAfterMilliseconds: 100))
+            case .closing, .closed:
+                return .failure(CustodyError(.shuttingDown, "the daemon is shutting down", retryAfterMilliseconds: 500))
+            }
+        }
+        return try result.get()
+    }
+
+    func release() {
+        let isAwaited = state.withLock { state in
+            state.users -= 1
+            if case .ready = state.phase { return false }
+            return state.users == 0
+        }
+        if isAwaited { wake.signal() }
+    }
+
+    /// Says that the link is of no use any more.
+    func lose(_ link: TokenLink, because reason: String) {
+        let isNews = state.withLock { state in
+            guard case .ready(let current) = state.phase, current === link else { return false }
+            state.phase = .lost(link, because: reason)
+            return true
+        }
+        if isNews {
+            log.error("the connection to the token is lost", metadata: ["cause": "\(reason)"])
+            wake.signal()
+        }
+    }
+
+    // MARK: The keeper's thread
+
+    private enum Step {
+        case connect
+        case look(TokenLink)
+        case dismantle(TokenLink)
+        case wait(Duration)
+        case finish(TokenLink?)
+    }
+
+    private func keep() {
+        var pause: Duration = .zero
+        while true {
+            if pause > .zero { _ = wake.wait(timeout: .now() + pause.dispatchInterval) }
+            switch nextStep() {
+            case .connect:
+                connect()
+                pause = .zero
+            case .look(let link):
+                do {
+                    try catalog.refresh(link.loginSession)
+                } catch {
+                    lose(link, because: "\(error)")
+                }
+                pause = lookInterval
+            case .dismantle(let link):
+                dismantle(link)
+                state.withLock { if case .lost = $0.phase { $0.phase = .connecting } }
+                pause = .zero
+            case .wait(let duration):
+                pause = duration
+            case .finish(let link):
+                if let link { dismantle(link) }
+                state.withLock { $0.phase = .closed }
+                closed.signal()
+                return
+            }
+        }
+    }
+
+    private func nextStep() -> Step {
+        state.withLock { state in
+            switch state.phase {
+            case .connecting: return .connect
+            case .ready(let link): return .look(link)
+            case .lost(let link, _): return state.users == 0 ? .dismantle(link) : .wait(.seconds(1))
+            case .locked: return .wait(.seconds(3_600))
+            case .unavailable(_, let retryAt):
+                let now = ContinuousClock.now
+                guard now >= retryAt else { return .wait(retryAt - now) }
+                state.phase = .connecting
+                return .connect
+            case .closing(let link): return state.users == 0 ? .finish(link) : .wait(.seconds(1))
+            case .closed: return .finish(nil)
+            }
+        }
+    }
+
+    private func connect() {
+        catalog.reset()
+        do throws(CustodyError) {
+            let link = try TokenLink.connect(settings)
+            do throws(PKCS11Error) {
+                try catalog.refresh(link.loginSession)
+            } catch {
+                dismantle(link)
+                throw TokenLink.unavailable(error)
+            }
+            let isWanted = state.withLock { state in
+                guard case .connecting = state.phase else { return false }
+                state.phase = .ready(link)
+                state.failures = 0
+                return true
+            }
+            guard isWanted else { return dismantle(link) }
+            log.notice("token ready", metadata: ["token": "\(link.token.label)", "serial": "\(link.token.serial)"])
+            report(catalog.ring)
+        } catch {
+            state.withLock { state in
+                guard case .connecting = state.phase else { return }
+                if error.code == .tokenLocked {
+                    state.phase = .locked(error)
+                } else {
+                    // From 100 ms to 30 s, doubling, with up to a half more at random.
+                    let base = min(30_000, 100 << min(state.failures, 9))
+                    state.failures += 1
+                    state.phase = .unavailable(error, retryAt: .now + .milliseconds(base + Int.random(in: 0...base / 2)))
+                }
+            }
+            log.error("the token is not usable", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)", "cause": "\(error.cause ?? "none")"])
+        }
+    }
+
+    private func report(_ ring: KeyRing) {
+        for (name, versions) in ring.keys {
+            for version in versions {
+                if case .refused(let reason) = version.state {
+                    log.warning("key refused", metadata: ["reason": "\(reason)"])
+                } else {
+                    log.info("key", metadata: ["key": "\(name)", "version": "\(version.version)", "id": "\(version.id)", "exception": "\(version.exception ?? "none")"])
+                }
+            }
+        }
+    }
+
+    private func dismantle(_ link: TokenLink) {
+        do {
+            try link.module.finalize()
+        } catch {
+            log.warning("C_Finalize failed", metadata: ["cause": "\(error)"])
+        }
+    }
+}
+
+extension Duration {
+    var dispatchInterval: DispatchTimeInterval {
+        .milliseconds(Int(components.seconds) * 1_000 + Int(components.attoseconds / 1_000_000_000_000_000) + 1)
+    }
+}

@@ -1,0 +1,90 @@
+import PKCS11
+import SecureMemory
+
+/// What a worker does with a root key.
+extension TokenWorker {
+    /// Picks a key version from the ring and uses it. If the version is not there, or the token says that its object is
+    /// gone or changed, the token is looked at again and the choice is made once more.
+    mutating func onKey<R>(
+        _ catalog: KeyCatalog, _ pick: (KeyRing) throws(CustodyError) -> KeyVersion,
+        _ use: (inout TokenWorker, KeyVersion) throws(Failure) -> R
+    ) throws(CustodyError) -> R {
+        var isSecondTry = false
+        while true {
+            let key: KeyVersion
+            do throws(CustodyError) {
+                key = try pick(catalog.ring)
+            } catch {
+                guard !isSecondTry else { throw error }
+                isSecondTry = true
+                try lookAgain()
+                continue
+            }
+            do throws(Failure) {
+                return try use(&self, key)
+            } catch {
+                switch error {
+                case .custody(let error): throw error
+                case .data:
+                    throw CustodyError(
+                        .decryptionFailed,
+                        "the blob does not open: it was altered, or the encryption context is not the one it was wrapped with")
+                case .objectGone, .objectForbidden:
+                    guard !isSecondTry else {
+                        throw CustodyError(.keyNotUsable, "\(key.title) can't be used: the token says that it was removed or that its attributes forbid it")
+                    }
+                    isSecondTry = true
+                    try lookAgain()
+                }
+            }
+        }
+    }
+
+    /// Looks at the keys on the token, unless that was done a moment ago.
+    mutating func lookAgain() throws(CustodyError) {
+        do {
+            // Not more often than this: unknown key ids from a client must not turn into searches of the token.
+            try refreshKeys(since: .now - .milliseconds(20))
+        } catch {
+            if case .custody(let error) = error { throw error }
+            throw CustodyError(.tokenUnavailable, "the keys on the token can't be read", retryAfterMilliseconds: 100)
+        }
+    }
+
+    /// Wraps a plaintext: a whole new blob.
+    mutating func seal(_ plaintext: SecretBytes, _ key: KeyVersion, _ context: EncryptionContext) throws(Failure) -> [UInt8] {
+        let header = Envelope.header(keyID: key.id, nonce: nextNonce(), reserving: plaintext.count)
+        let aad = Envelope.aad(header: header[...], context)
+        return try encrypt(
+            plaintext, key, nonce: header[(Envelope.headerLength - Envelope.nonceLength)...], aad: aad, prefix: header)
+    }
+
+    /// Opens a blob.
+    mutating func open(_ envelope: Envelope, _ key: KeyVersion, _ context: EncryptionContext) throws(Failure) -> SecretBytes {
+        let aad = Envelope.aad(header: envelope.bytes[..<Envelope.headerLength], context)
+        return try decrypt(key, nonce: envelope.nonce, aad: aad, ciphertext: envelope.bytes[Envelope.headerLength...])
+    }
+
+    /// AES-256-GCM: the prefix, the ciphertext and the tag.
+    mutating func encrypt(
+        _ plaintext: SecretBytes, _ key: KeyVersion, nonce: ArraySlice<UInt8>, aad: [UInt8], prefix: [UInt8]
+    ) throws(Failure) -> [UInt8] {
+        try run { (session) throws(PKCS11Error) in
+            var output = prefix
+            try plaintext.withBytes { (bytes) throws(PKCS11Error) in
+                try session.encryptGCM(
+                    key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, plaintext: bytes, appendingTo: &output)
+            }
+            return output
+        }
+    }
+
+    mutating func decrypt(
+        _ key: KeyVersion, nonce: ArraySlice<UInt8>, aad: [UInt8], ciphertext: ArraySlice<UInt8>
+    ) throws(Failure) -> SecretBytes {
+        try run { (session) throws(PKCS11Error) in
+            SecretBytes(try session.decryptGCM(
+                key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, ciphertext: ciphertext.span.bytes))
+        }
+    }
+}

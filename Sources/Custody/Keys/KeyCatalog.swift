@@ -1,0 +1,130 @@
+import PKCS11
+import Synchronization
+
+/// Reads the root keys off the token, holds each new one against the proof of custody, and keeps the latest ``KeyRing``.
+public final class KeyCatalog: Sendable {
+    /// A proof is made once per object and connection; attributes are read at every look.
+    private struct ProofKey: Hashable {
+        let object: ObjectHandle
+        let id: KeyID
+    }
+
+    private struct State {
+        var ring = KeyRing.empty
+        var trials: [ProofKey: ProofOfCustody.Trial] = [:]
+        /// When the look that gave the ring began; nil before the first.
+        var lookedAt: ContinuousClock.Instant?
+    }
+
+    private let state = Mutex(State())
+    private let exceptions: Set<String>
+
+    /// - Parameter exceptions: Names of keys that the operator wants used although the proof fails.
+    public init(exceptions: Set<String> = []) { self.exceptions = exceptions }
+
+    public var ring: KeyRing { state.withLock { $0.ring } }
+
+    /// Forgets everything, for a new connection to the token.
+    func reset() { state.withLock { $0 = State() } }
+
+    /// Looks at the token.
+    ///
+    /// - Parameter since: Does nothing if another look began after this moment.
+    public func refresh(_ session: borrowing Session, since: ContinuousClock.Instant? = nil) throws(PKCS11Error) {
+        let start = ContinuousClock.now
+        let (trials, isFresh) = state.withLock { state in
+            (state.trials, since.flatMap { since in state.lookedAt.map { $0 > since } } ?? false)
+        }
+        if isFresh { return }
+        let (ring, newTrials) = try look(session, trials)
+        state.withLock { state in
+            // Two looks at once: the later one is nearer the truth.
+            if let latest = state.lookedAt, latest > start { return }
+            state = State(ring: ring, trials: newTrials, lookedAt: start)
+        }
+    }
+
+    private func look(
+        _ session: borrowing Session, _ trials: [ProofKey: ProofOfCustody.Trial]
+    ) throws(PKCS11Error) -> (KeyRing, [ProofKey: ProofOfCustody.Trial]) {
+        struct Candidate { let object: ObjectHandle; let name: String; let id: KeyID; let attributes: AttributeSet }
+        var candidates: [Candidate] = []
+        var strangers: [KeyRing.Stranger] = []
+        for object in try session.objects(.secretKey, matching: [.bool(.token, true), .keyType(.aes)]) {
+            let attributes: AttributeSet
+            do throws(PKCS11Error) {
+                attributes = try session.attributes(of: object, ProofOfCustody.attributeTypes)
+            } catch where error.returnValue == .objectHandleInvalid {
+                continue  // removed between the search and the reading
+            }
+            let name = attributes.string(.label) ?? ""
+            let idBytes = attributes.bytes(.id) ?? []
+            guard let id = KeyID(idBytes), id.version > 0 else {
+                strangers.append(.init(
+                    name: name,
+                    reason: "key '\(name)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
+                        + "its CKA_ID is not Custody's (4 bytes of version and 12 random bytes), so it was not made by "
+                        + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
+                continue
+            }
+            candidates.append(Candidate(object: object, name: name, id: id, attributes: attributes))
+        }
+
+        var newTrials: [ProofKey: ProofOfCustody.Trial] = [:]
+        var versions: [KeyVersion] = []
+        for (id, same) in Dictionary(grouping: candidates, by: \.id) {
+            guard same.count == 1 else {
+                let names = same.map { "'\($0.name)'" }.sorted().joined(separator: ", ")
+                let reason = "\(same.count) objects on the token have the CKA_ID \(id): \(names); "
+                    + "none of them is used, remove the ones that do not belong there"
+                // One entry per name, so that each of them answers with the reason.
+                for name in Set(same.map(\.name)) {
+                    versions.append(KeyVersion(
+                        name: name, id: id, state: .refused(reason: reason), exception: nil, object: same[0].object))
+                }
+                continue
+            }
+            let candidate = same[0]
+            var objections = ProofOfCustody.objections(candidate.attributes)
+            if objections.isEmpty {
+                let proofKey = ProofKey(object: candidate.object, id: id)
+                let trial = trials[proofKey] ?? ProofOfCustody.tryToExport(candidate.object, session)
+                switch trial {
+                case .refusedByToken, .cannotWrap: newTrials[proofKey] = trial
+                case .exported(let mechanism):
+                    newTrials[proofKey] = trial
+                    objections = ["the token handed it out by C_WrapKey with \(mechanism), whatever its attributes say"]
+                case .inconclusive(let why):
+                    // Not kept: tried again at the next look.
+                    objections = ["it could not be proved that the token keeps it: \(why)"]
+                }
+            }
+            versions.append(version(candidate.name, id, candidate.object, candidate.attributes, objections))
+        }
+        return (KeyRing(versions: versions, strangers: strangers), newTrials)
+    }
+
+    private func version(
+        _ name: String, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String]
+    ) -> KeyVersion {
+        var exception: String?
+        if !objections.isEmpty {
+            let reason = "key '\(name)' version \(id.version) (CKA_ID \(id)) is refused" + suffix(objections)
+            guard exceptions.contains(name) else {
+                return KeyVersion(name: name, id: id, state: .refused(reason: reason), exception: nil, object: object)
+            }
+            exception = "used by an exception in the configuration in spite of this" + suffix(objections)
+        }
+        let state: KeyVersion.State =
+            switch (attributes.bool(.encrypt) ?? false, attributes.bool(.decrypt) ?? false) {
+            case (true, true): .active
+            case (false, true): .deactivated
+            default: .disabled
+            }
+        return KeyVersion(name: name, id: id, state: state, exception: exception, object: object)
+    }
+
+    private func suffix(_ objections: [String]) -> String {
+        objections.isEmpty ? "" : ": " + objections.joined(separator: "; ")
+    }
+}

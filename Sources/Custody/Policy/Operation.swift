@@ -1,0 +1,80 @@
+import SecureMemory
+
+/// What a caller asks for.
+public enum Operation: Sendable {
+    case wrap(key: String, plaintext: SecretBytes, context: EncryptionContext)
+    case unwrap(blob: [UInt8], context: EncryptionContext)
+    case rewrap(blob: [UInt8], context: EncryptionContext)
+    case generateDataKey(key: String, length: Int, withPlaintext: Bool, context: EncryptionContext)
+    /// The raw form of wrap.
+    case encrypt(key: String, plaintext: SecretBytes, aad: [UInt8])
+    /// The raw form of unwrap.
+    case decrypt(RawCiphertext)
+    case status
+
+    /// The names by which grants and the audit log speak of operations.
+    public enum Kind: String, Sendable, Hashable, CaseIterable {
+        case wrap, unwrap, rewrap
+        case generateDataKey = "generate-data-key"
+        case encrypt, decrypt, status
+    }
+
+    public var kind: Kind {
+        switch self {
+        case .wrap: .wrap
+        case .unwrap: .unwrap
+        case .rewrap: .rewrap
+        case .generateDataKey: .generateDataKey
+        case .encrypt: .encrypt
+        case .decrypt: .decrypt
+        case .status: .status
+        }
+    }
+
+    /// The encryption context, for the operations that have one.
+    public var context: EncryptionContext? {
+        switch self {
+        case .wrap(_, _, let context), .unwrap(_, let context), .rewrap(_, let context),
+            .generateDataKey(_, _, _, let context): context
+        case .encrypt, .decrypt, .status: nil
+        }
+    }
+}
+
+/// The parts of a ciphertext of the raw form.
+public struct RawCiphertext: Sendable {
+    public let keyID: [UInt8]
+    public let nonce: [UInt8]
+    public let ciphertext: [UInt8]
+    public let tag: [UInt8]
+    public let aad: [UInt8]
+
+    public init(keyID: [UInt8], nonce: [UInt8], ciphertext: [UInt8], tag: [UInt8], aad: [UInt8]) {
+        self.keyID = keyID
+        self.nonce = nonce
+        self.ciphertext = ciphertext
+        self.tag = tag
+        self.aad = aad
+    }
+}
+
+/// What an operation gave.
+public enum Answer: Sendable {
+    case wrapped(blob: [UInt8], KeyReference)
+    case unwrapped(SecretBytes, KeyReference)
+    case dataKey(blob: [UInt8], plaintext: SecretBytes?, KeyReference)
+    case encrypted(nonce: [UInt8], ciphertext: [UInt8], tag: [UInt8], KeyReference)
+    case decrypted(SecretBytes, KeyReference)
+    case status(StatusReport)
+}
+
+/// Which key version an operation used.
+public struct KeyReference: Sendable, Hashable {
+    public let name: String
+    public let id: KeyID
+
+    init(_ version: KeyVersion) {
+        name = version.name
+        id = version.id
+    }
+}
