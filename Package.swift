@@ -55,7 +55,7 @@ let package = Package(
         .target(
             name: "CustodyServer",
             dependencies: [
-                "Custody", "CustodyProtocol", "CSystemShim", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
