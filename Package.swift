@@ -14,6 +14,7 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -56,6 +57,7 @@ let package = Package(
             name: "CustodyServer",
             dependencies: [
                 "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
@@ -63,13 +65,14 @@ let package = Package(
             name: "CustodyClient",
             dependencies: [
                 "CustodyProtocol", "SecureMemory", nioCore, nioPosix,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
 
         // Mains.
         .executableTarget(
             name: "custodyd",
-            dependencies: ["CustodyServer", "CZeroingHeap", arguments],
+            dependencies: ["CustodyServer", "CZeroingHeap", arguments, lifecycle, signals, log],
             swiftSettings: strict),
         .executableTarget(
             name: "custodyctl",

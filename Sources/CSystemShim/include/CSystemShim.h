@@ -31,3 +31,9 @@ int csystem_lock_memory(void);
 /// Creates (mode 0666 less the umask that is given) and binds a listening Unix socket, leaving the process' umask alone.
 /// Returns the descriptor, or a negative errno.
 int csystem_listen_unix(const char *path, unsigned int mode, int backlog);
+
+/// Connects to a Unix socket. Returns the descriptor, or a negative errno.
+int csystem_connect_unix(const char *path);
+
+/// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK. Returns the descriptor, or a negative errno.
+int csystem_accept(int listener);

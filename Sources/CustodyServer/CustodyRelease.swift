@@ -1,0 +1,4 @@
+/// This release.
+public enum CustodyRelease {
+    public static let version = "0.1.0"
+}

@@ -1,0 +1,68 @@
+import Custody
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import SecureMemory
+import ServiceLifecycle
+
+/// `custodyd` as a service: opens the vault and the door, and on graceful shutdown closes them in the opposite order.
+public struct Daemon: Service {
+    private let configuration: Configuration
+    private let log: Logger
+
+    public init(_ configuration: Configuration, log: Logger) {
+        self.configuration = configuration
+        self.log = log
+    }
+
+    /// Serves until the task's graceful shutdown.
+    ///
+    /// - Throws: ``ListenError`` or `CustodyError` if the daemon can't start at all. A token that can't be reached is no
+    ///   such reason: the daemon stays up, says so, and goes on trying.
+    public func run() async throws {
+        harden()
+        for (name, value) in configuration.environment { setenv(name, value, 1) }
+        let audit = try AuditLog(path: configuration.auditFile)
+        let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
+
+        let connection = TokenConnection(
+            configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
+            lookInterval: configuration.keys.lookInterval, log: log)
+        let custodian = Custodian(
+            policy: Policy(grants: configuration.grants), audit: audit, connection: connection,
+            workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
+
+        custodian.start()
+        door.open(socket)
+        log.notice(
+            "custodyd is listening",
+            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.auditFile)"])
+
+        try? await gracefulShutdown()
+        log.notice("shutting down")
+        door.close()
+        let drain = configuration.server.drain
+        try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
+        await door.closeConnections()
+        try await group.shutdownGracefully()
+        log.notice("custodyd has stopped")
+    }
+
+    private func harden() {
+        if let failure = ProcessHardening.forbidDumps() {
+            log.warning("core dumps can't be forbidden", metadata: ["cause": "\(String(cString: strerror(failure)))"])
+        }
+        switch ProcessHardening.lockMemory() {
+        case .locked: break
+        case .limited: log.info("memory is not locked: its limit is finite; the unit file forbids swap")
+        case .failed(let failure): log.warning("memory can't be locked", metadata: ["cause": "\(String(cString: strerror(failure)))"])
+        }
+        // A link to a token that closes must not end the process.
+        signal(SIGPIPE, SIG_IGN)
+        // Reserved for reloading. Unhandled it would end the process, and service managers take that for a clean exit.
+        signal(SIGHUP, SIG_IGN)
+    }
+}

@@ -1,0 +1,207 @@
+import Custody
+import CustodyProtocol
+import Foundation
+import PKCS11
+import SecureMemory
+import SwiftProtobuf
+
+/// Where the wire's messages become the domain's and back: the only place that knows both.
+enum WireMapping {
+    // MARK: Requests
+
+    static func item(_ operation: WireOperation) -> CustodyRequest.Item {
+        let kind = kind(operation)
+        let mapped: Result<Custody.Operation, CustodyError>
+        do throws(CustodyError) {
+            mapped = .success(try self.operation(operation))
+        } catch {
+            mapped = .failure(error)
+        }
+        return CustodyRequest.Item(kind: kind, operation: mapped)
+    }
+
+    static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
+        pairs.isEmpty ? .empty : try EncryptionContext(pairs.map { .init(key: $0.key, value: $0.value) })
+    }
+
+    private static func kind(_ operation: WireOperation) -> Custody.Operation.Kind? {
+        switch operation.kind {
+        case .wrap: .wrap
+        case .unwrap: .unwrap
+        case .rewrap: .rewrap
+        case .generateDataKey: .generateDataKey
+        case .encrypt: .encrypt
+        case .decrypt: .decrypt
+        case .status: .status
+        case nil: nil
+        }
+    }
+
+    private static func operation(_ operation: WireOperation) throws(CustodyError) -> Custody.Operation {
+        switch operation.kind {
+        case .wrap(let wrap):
+            return .wrap(key: wrap.keyName, plaintext: SecretBytes(Array(wrap.plaintext)), context: try context(wrap.context))
+        case .unwrap(let unwrap):
+            return .unwrap(blob: Array(unwrap.blob), context: try context(unwrap.context))
+        case .rewrap(let rewrap):
+            return .rewrap(blob: Array(rewrap.blob), context: try context(rewrap.context))
+        case .generateDataKey(let dataKey):
+            return .generateDataKey(
+                key: dataKey.keyName, length: dataKey.length == 0 ? 32 : Int(dataKey.length),
+                withPlaintext: !dataKey.withoutPlaintext, context: try context(dataKey.context))
+        case .encrypt(let encrypt):
+            return .encrypt(key: encrypt.keyName, plaintext: SecretBytes(Array(encrypt.plaintext)), aad: Array(encrypt.aad))
+        case .decrypt(let decrypt):
+            return .decrypt(RawCiphertext(
+                keyID: Array(decrypt.keyID), nonce: Array(decrypt.nonce), ciphertext: Array(decrypt.ciphertext),
+                tag: Array(decrypt.tag), aad: Array(decrypt.aad)))
+        case .status:
+            return .status
+        case nil:
+            throw CustodyError(
+                .unknownOperation, "the operation is empty or not known to this server; a newer client may be talking to an older server")
+        }
+    }
+
+    // MARK: Responses
+
+    static func response(_ reply: CustodyReply) -> WireResponse {
+        WireResponse.with { $0.results = reply.map(result) }
+    }
+
+    static func response(_ error: WireError) -> WireResponse {
+        WireResponse.with { $0.error = error }
+    }
+
+    static func error(_ error: CustodyError) -> WireError {
+        self.error(code(error.code), error.message, retryAfter: error.retryAfterMilliseconds ?? 0)
+    }
+
+    static func error(_ code: ErrorCode, _ message: String, retryAfter: Int = 0) -> WireError {
+        WireError.with {
+            $0.code = code.rawValue
+            $0.message = message
+            $0.retryAfterMs = UInt32(clamping: retryAfter)
+        }
+    }
+
+    private static func result(_ result: Result<Answer, CustodyError>) -> WireResult {
+        WireResult.with {
+            switch result {
+            case .failure(let error): $0.error = self.error(error)
+            case .success(.wrapped(let blob, let key)):
+                $0.wrapped = .with {
+                    $0.blob = Data(blob)
+                    $0.keyName = key.name
+                    $0.keyVersion = key.id.version
+                }
+            case .success(.unwrapped(let plaintext, let key)):
+                $0.unwrapped = .with {
+                    $0.plaintext = Data(plaintext.exposed())
+                    $0.keyName = key.name
+                    $0.keyVersion = key.id.version
+                }
+            case .success(.dataKey(let blob, let plaintext, let key)):
+                $0.dataKey = .with {
+                    $0.blob = Data(blob)
+                    if let plaintext { $0.plaintext = Data(plaintext.exposed()) }
+                    $0.keyName = key.name
+                    $0.keyVersion = key.id.version
+                }
+            case .success(.encrypted(let nonce, let ciphertext, let tag, let key)):
+                $0.encrypted = .with {
+                    $0.keyID = Data(key.id.bytes)
+                    $0.nonce = Data(nonce)
+                    $0.ciphertext = Data(ciphertext)
+                    $0.tag = Data(tag)
+                    $0.keyVersion = key.id.version
+                }
+            case .success(.decrypted(let plaintext, let key)):
+                $0.decrypted = .with {
+                    $0.plaintext = Data(plaintext.exposed())
+                    $0.keyVersion = key.id.version
+                }
+            case .success(.status(let report)): $0.status = status(report)
+            }
+        }
+    }
+
+    private static func status(_ report: StatusReport) -> WireStatusReport {
+        WireStatusReport.with {
+            $0.serverVersion = CustodyRelease.version
+            $0.token = token(report.token)
+            $0.keys = report.keys.map { name, versions in
+                WireKeyReport.with {
+                    $0.name = name
+                    $0.versions = versions.map(version)
+                }
+            }
+            $0.uptimeMs = UInt64(report.uptime / .milliseconds(1))
+            $0.allowed = report.allowed
+            $0.denied = report.denied
+            $0.failed = report.failed
+            $0.queued = UInt32(clamping: report.queued)
+            $0.queueLimit = UInt32(clamping: report.queueLimit)
+            $0.auditWritable = report.isAuditWritable
+        }
+    }
+
+    private static func token(_ state: TokenState) -> WireTokenReport {
+        WireTokenReport.with {
+            switch state {
+            case .ready(let token):
+                $0.state = .ready
+                $0.label = token.label
+                $0.manufacturer = token.manufacturer
+                $0.model = token.model
+                $0.serial = token.serial
+            case .connecting: $0.state = .connecting
+            case .locked(let error):
+                $0.state = .locked
+                $0.detail = error.cause.map { "\(error.message): \($0)" } ?? error.message
+            case .unavailable(let error):
+                $0.state = .unavailable
+                $0.detail = error.cause.map { "\(error.message): \($0)" } ?? error.message
+            }
+        }
+    }
+
+    private static func version(_ version: KeyVersion) -> WireKeyVersionReport {
+        WireKeyVersionReport.with {
+            $0.version = version.version
+            $0.keyID = Data(version.id.bytes)
+            switch version.state {
+            case .active: $0.state = .active
+            case .deactivated: $0.state = .deactivated
+            case .disabled: $0.state = .disabled
+            case .refused(let reason):
+                $0.state = .refused
+                $0.detail = reason
+            }
+            if let exception = version.exception { $0.detail = exception }
+        }
+    }
+
+    private static func code(_ code: CustodyError.Code) -> ErrorCode {
+        switch code {
+        case .invalidRequest: .invalidRequest
+        case .unknownOperation: .unknownOperation
+        case .payloadTooLarge: .payloadTooLarge
+        case .invalidContext: .invalidContext
+        case .malformedBlob: .malformedBlob
+        case .unsupportedFormat: .unsupportedFormat
+        case .denied: .denied
+        case .keyNotFound: .keyNotFound
+        case .keyNotUsable: .keyNotUsable
+        case .keyRefused: .keyRefused
+        case .decryptionFailed: .decryptionFailed
+        case .overloaded: .overloaded
+        case .deadlineExceeded: .deadlineExceeded
+        case .tokenUnavailable: .tokenUnavailable
+        case .tokenLocked: .tokenLocked
+        case .auditUnavailable: .auditUnavailable
+        case .shuttingDown: .shuttingDown
+        case .internalError: .internalError
+        }
+    }
+}
