@@ -81,7 +81,8 @@ let package = Package(
         .executableTarget(
             name: "custody-bench",
             dependencies: [
-                "CustodyClient", "CustodyServer", "Custody", "PKCS11", "SecureMemory", arguments,
+                "CustodyClient", "CustodyServer", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CSystemShim",
+                nioCore, arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),

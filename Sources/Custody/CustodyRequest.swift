@@ -84,6 +84,7 @@ final class PendingRequest: TokenWork {
     }
 
     var deadline: ContinuousClock.Instant { request.deadline }
+    var weight: Int { request.items.count }
 
     func run(_ worker: inout TokenWorker) {
         guard state.withLock({ if case .waiting = $0 { true } else { false } }) else { return }

@@ -7,7 +7,8 @@ import SecureMemory
 import ServiceLifecycle
 
 /// `custodyd` as a service: opens the vault and the door, and on graceful shutdown closes them in the opposite order.
-public struct Daemon: Service {
+public struct Daemon: Service, CustomStringConvertible {
+    public let description = "custodyd"
     private let configuration: Configuration
     private let log: Logger
 

@@ -7,6 +7,8 @@ import Synchronization
 protocol TokenWork: AnyObject, Sendable {
     /// When the caller stops waiting.
     var deadline: ContinuousClock.Instant { get }
+    /// How many HSM operations it stands for.
+    var weight: Int { get }
     /// Does the blocking calls; on a worker's thread.
     func run(_ worker: inout TokenWorker)
     /// Answers what a worker has run in one go, so that its pieces share what they can; on the worker's thread.
@@ -40,8 +42,9 @@ final class TokenPool<Work: TokenWork>: Sendable {
     private let clockNeeded = DispatchSemaphore(value: 0)
     private let threadEnded = DispatchSemaphore(value: 0)
     private let workers: Int
-    /// How much a worker takes at once: enough to share wake-ups, little enough that the event loop is busy meanwhile.
-    private let batchLimit = 16
+    /// How many operations a worker takes at once: enough to share wake-ups and writes, little enough that answers leave
+    /// while it works.
+    private let batchWeight = 16
     private let clockTick = Duration.milliseconds(20)
 
     init(_ connection: TokenConnection, workers: Int, queueLimit: Int) {
@@ -136,9 +139,13 @@ final class TokenPool<Work: TokenWork>: Sendable {
                     return .wait
                 }
                 // Several workers share what is there.
-                let count = min(batchLimit, (state.queue.count + workers - 1) / workers)
-                let batch = Array(state.queue.prefix(count))
-                state.queue.removeFirst(count)
+                let share = (state.queue.count + workers - 1) / workers
+                var batch: [Work] = []
+                var weight = 0
+                while batch.count < share, weight < batchWeight, let work = state.queue.popFirst() {
+                    batch.append(work)
+                    weight += work.weight
+                }
                 state.running[index] = batch
                 return .go(batch)
             }

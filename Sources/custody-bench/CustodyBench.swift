@@ -1,0 +1,55 @@
+import ArgumentParser
+import CustodyServer
+import Foundation
+
+@main
+struct CustodyBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "custody-bench",
+        abstract: "Measures a running custodyd against direct PKCS#11 calls, interleaved in one run.",
+        discussion: """
+            Example: custody-bench --config /etc/custody/custody.toml --key root --pid $(pidof custodyd)
+
+            Each round runs every scenario once, so that the machine's moods meet all of them alike. Compare figures of one
+            run only.
+            """)
+
+    @Option(help: "The configuration of the daemon: its socket, and the token for the direct calls.")
+    var config = Configuration.defaultPath
+
+    @Option(help: "The root key to wrap under.")
+    var key = "root"
+
+    @Option(help: "The daemon's process, for its CPU time.")
+    var pid: Int32
+
+    @Option(help: "How often every scenario runs.")
+    var rounds = 5
+
+    @Option(help: "How long a scenario runs in each round, in milliseconds.")
+    var milliseconds = 1_000
+
+    @Option(help: "The payload's size in bytes.")
+    var size = 184
+
+    func run() throws {
+        let configuration = try Configuration(contentsOf: config)
+        for (name, value) in configuration.environment { setenv(name, value, 1) }
+        let direct = try DirectCalls(configuration.token, key: key, size: size)
+        defer { direct.close() }
+        let callers = [1, 8, 64]
+        let socket = configuration.server.socket
+        let scenarios =
+            callers.map { Scenario("direct PKCS#11, in-process", callers: $0, batch: 1) { direct.caller() } }
+            + callers.map { Scenario("custodyd, one per frame", callers: $0, batch: 1) { try FrameCaller(socket, key: key, size: size, batch: 1) } }
+            + [1, 8].map { Scenario("custodyd, batches of 64", callers: $0, batch: 64) { try FrameCaller(socket, key: key, size: size, batch: 64) } }
+            + callers.map { Scenario("CustodyClient, 2 connections", callers: $0, batch: 1, client: socket) }
+        for round in 1...max(1, rounds) {
+            FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
+            for scenario in scenarios {
+                try scenario.run(milliseconds: milliseconds, key: key, size: size, daemon: pid)
+            }
+        }
+        Report(scenarios: scenarios, size: size, rounds: rounds, milliseconds: milliseconds).write()
+    }
+}
