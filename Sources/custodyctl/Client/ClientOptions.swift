@@ -1,0 +1,62 @@
+import ArgumentParser
+import CustodyClient
+
+/// What every command that speaks to the daemon takes besides ``CommonOptions``.
+struct ClientOptions: ParsableArguments {
+    @Option(name: .customLong("deadline-ms"), help: ArgumentHelp("How long to wait for the daemon.", valueName: "ms"))
+    var deadline = 5_000
+
+    @Option(name: .customLong("on-behalf-of"), help: ArgumentHelp(
+        "For whom you act, for the audit log; may be repeated.", valueName: "key=value"))
+    var onBehalfOf: [String] = []
+
+    func validate() throws {
+        guard (1...600_000).contains(deadline) else { throw ValidationError("--deadline-ms must be from 1 to 600000") }
+        _ = try KeyValue.dictionary(onBehalfOf, flag: "--on-behalf-of")
+    }
+
+    /// Makes a client, lets it work, and closes it.
+    func withClient<R>(
+        _ common: CommonOptions, _ body: (CustodyClient) async throws(CustodyClientError) -> R
+    ) async throws -> R {
+        let client = CustodyClient(.init(
+            socket: try common.socketPath(), deadline: .milliseconds(deadline),
+            onBehalfOf: try KeyValue.dictionary(onBehalfOf, flag: "--on-behalf-of")))
+        do {
+            let result = try await body(client)
+            await client.shutdown()
+            return result
+        } catch {
+            await client.shutdown()
+            throw ToolError(error)
+        }
+    }
+}
+
+/// The encryption context on the command line.
+struct ContextOptions: ParsableArguments {
+    @Option(help: ArgumentHelp(
+        "What the blob is bound to, such as tenant=acme; may be repeated. The same is needed to open it.", valueName: "key=value"))
+    var context: [String] = []
+
+    func validate() throws { _ = try entries() }
+
+    func entries() throws -> [String: String] { try KeyValue.dictionary(context, flag: "--context") }
+}
+
+enum KeyValue {
+    /// Splits each text at its first `=`.
+    static func dictionary(_ texts: [String], flag: String) throws -> [String: String] {
+        var entries: [String: String] = [:]
+        for text in texts {
+            guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
+                throw ValidationError("\(flag) '\(text)' is not key=value")
+            }
+            let key = String(text[..<equals])
+            guard entries.updateValue(String(text[text.index(after: equals)...]), forKey: key) == nil else {
+                throw ValidationError("\(flag) names '\(key)' twice")
+            }
+        }
+        return entries
+    }
+}
