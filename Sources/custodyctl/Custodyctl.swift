@@ -49,12 +49,16 @@ struct Custodyctl: AsyncParsableCommand {
         }
     }
 
-    /// Ends the process with the error's code; a wrong command line is the parser's to explain, but for --json.
+    /// Ends the process with the error's code.
     private static func fail(_ error: any Error) -> Never {
         if error is ExitCode || error is CleanExit || exitCode(for: error) == .success { exit(withError: error) }
         let isUsage = exitCode(for: error) == .validationFailure
         let wantsJSON = CommandLine.arguments.contains("--json")
-        if isUsage, !wantsJSON { exit(withError: error) }
+        if isUsage, !wantsJSON {
+            // The parser's text with the usage, under the name that all our errors have.
+            Output.complain("custodyctl: " + fullMessage(for: error).trimmingPrefix("Error: "))
+            exit(withError: ExitCode(ToolExit.usage))
+        }
         let failure = isUsage ? ToolError.usage(message(for: error)) : ToolError(error)
         if wantsJSON { try? Output.json(Output.ErrorDocument(failure)) }
         Output.complain("custodyctl: \(Table.printable(failure.message))")

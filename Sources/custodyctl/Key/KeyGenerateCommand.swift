@@ -17,8 +17,9 @@ struct KeyGenerateCommand: ParsableCommand {
     @Argument(help: "The key's name: 1 to 64 characters of A-Z a-z 0-9 . _ -")
     var name: String
 
+    func validate() throws { try NewKey.checkName(name) }
+
     func run() throws {
-        try KeyName.check(name)
         try NewKey.make(name, common) { session throws(CustodyError) in try KeyProvisioner.generate(name, session) }
     }
 }
@@ -39,8 +40,9 @@ struct KeyRotateCommand: ParsableCommand {
     @Argument(help: "The key's name.")
     var name: String
 
+    func validate() throws { try NewKey.checkName(name) }
+
     func run() throws {
-        try KeyName.check(name)
         try NewKey.make(name, common) { session throws(CustodyError) in try KeyProvisioner.rotate(name, session) }
     }
 }
@@ -52,6 +54,11 @@ enum NewKey {
         let name: String
         let version: KeyVersionView
         let foundFromFreshProcess = true
+    }
+
+    /// A name that is not allowed is wrong usage.
+    static func checkName(_ name: String) throws {
+        do { try KeyName.check(name) } catch { throw ValidationError(error.message) }
     }
 
     static func make(

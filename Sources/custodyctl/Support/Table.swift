@@ -24,7 +24,8 @@ struct Table {
             var text = indent
             for (column, cell) in line.enumerated() {
                 text += cell
-                if column < line.count - 1 { text += String(repeating: " ", count: widths[column] - cell.count + 2) }
+                // No blanks at the ends of lines.
+                if line[(column + 1)...].contains(where: { !$0.isEmpty }) { text += String(repeating: " ", count: widths[column] - cell.count + 2) }
             }
             print(text)
         }

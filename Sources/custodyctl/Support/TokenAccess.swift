@@ -19,6 +19,8 @@ struct TokenAccess {
 
     /// Some HSMs refuse read-only sessions.
     var onlyReadWrite: Bool { configuration?.token.readWriteSessions == true }
+    /// How many sessions the daemon is told to use.
+    var sessions: Int? { configuration?.token.sessions }
     /// Keys that the operator wants used although the proof fails.
     var keyExceptions: Set<String> { configuration?.keys.exceptions ?? [] }
 
@@ -76,6 +78,8 @@ struct TokenAccess {
 
     /// The same for the security officer, whose PIN nobody can unlock.
     static func checkSecurityOfficerPIN(_ token: TokenInfo) throws(ToolError) {
+        // Without a token there is no PIN yet, whatever the flags say: SoftHSM sets them all.
+        guard token.isInitialized else { return }
         if token.isSOPINLocked {
             throw ToolError(
                 "pin-locked",

@@ -47,7 +47,6 @@ struct ToolError: Error {
     private init(_ error: CustodyError) {
         let exitCode =
             switch error.code {
-            case .invalidRequest, .invalidContext, .unknownOperation: ToolExit.usage
             case .tokenUnavailable, .shuttingDown, .overloaded: ToolExit.unavailable
             case .tokenLocked, .denied: ToolExit.denied
             default: ToolExit.failed

@@ -48,14 +48,15 @@ struct TokenView: Encodable {
     var summary: String {
         if !initialized { return "uninitialised" }
         if !userPinInitialized { return "no user PIN" }
-        return userPIN == "set" ? "ready" : "user PIN \(userPIN)"
+        if userPinLocked || userPinFinalTry { return "user PIN \(userPinLocked ? "locked" : "has one try left")" }
+        return "ready"
     }
 
     var userPIN: String {
         if !userPinInitialized { return "not set" }
         if userPinLocked { return "locked" }
         if userPinFinalTry { return "one try left" }
-        return userPinCountLow ? "a wrong one was entered" : "set"
+        return userPinCountLow ? "set; a wrong one was entered since the last right one" : "set"
     }
 
     private var securityOfficerPIN: String { soPinLocked ? "locked" : soPinFinalTry ? "one try left" : "set" }
