@@ -16,14 +16,26 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
 
     /// A URI for the token of this label.
     public init(label: String) {
+        string = "pkcs11:token=\(Self.escaped(label))"
+    }
+
+    /// The URI that says everything about a token that does not change with its slot.
+    public init(_ token: TokenInfo) {
+        let parts = [
+            ("token", token.label), ("manufacturer", token.manufacturer), ("model", token.model), ("serial", token.serial),
+        ]
+        string = "pkcs11:" + parts.filter { !$0.1.isEmpty }.map { "\($0.0)=\(Self.escaped($0.1))" }.joined(separator: ";")
+    }
+
+    private static func escaped(_ text: String) -> String {
         var escaped = ""
-        for byte in label.utf8 {
+        for byte in text.utf8 {
             let isUnreserved = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte)
                 || (0x61...0x7A).contains(byte) || [0x2D, 0x2E, 0x5F, 0x7E].contains(byte)
             let hex = String(byte, radix: 16, uppercase: true)
             escaped += isUnreserved ? String(UnicodeScalar(byte)) : "%" + (hex.count == 1 ? "0" : "") + hex
         }
-        string = "pkcs11:token=\(escaped)"
+        return escaped
     }
 
     /// Whether the URI selects this token.

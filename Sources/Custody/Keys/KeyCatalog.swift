@@ -115,13 +115,7 @@ public final class KeyCatalog: Sendable {
             }
             exception = "used by an exception in the configuration in spite of this" + suffix(objections)
         }
-        let state: KeyVersion.State =
-            switch (attributes.bool(.encrypt) ?? false, attributes.bool(.decrypt) ?? false) {
-            case (true, true): .active
-            case (false, true): .deactivated
-            default: .disabled
-            }
-        return KeyVersion(name: name, id: id, state: state, exception: exception, object: object)
+        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception, object: object)
     }
 
     private func suffix(_ objections: [String]) -> String {

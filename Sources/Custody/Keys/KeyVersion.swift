@@ -12,6 +12,16 @@ public struct KeyVersion: Sendable {
         case disabled
         /// Custody does not use it: the proof of custody failed for this reason.
         case refused(reason: String)
+
+        /// The state that the object's attributes stand for.
+        init(_ attributes: AttributeSet) {
+            self =
+                switch (attributes.bool(.encrypt) ?? false, attributes.bool(.decrypt) ?? false) {
+                case (true, true): .active
+                case (false, true): .deactivated
+                default: .disabled
+                }
+        }
     }
 
     /// The root key's name, the object's CKA_LABEL.

@@ -25,7 +25,9 @@ public enum ProofOfCustody {
     private static let mechanisms: [Mechanism] = [.aesKeyWrap, .aesKeyWrapPad, .aesKeyWrapKWP, .aesCBCPad, .aesECB]
 
     /// What the attributes say against the key; empty if nothing does.
-    public static func objections(_ attributes: AttributeSet) -> [String] {
+    ///
+    /// - Parameter ofSessionKey: For a throw-away key that shows what the token guarantees; a root key is on the token.
+    public static func objections(_ attributes: AttributeSet, ofSessionKey: Bool = false) -> [String] {
         var objections: [String] = []
         func require(_ type: AttributeType, _ wanted: Bool, _ meaning: String) {
             switch attributes.bool(type) {
@@ -39,7 +41,7 @@ public enum ProofOfCustody {
         require(.sensitive, true, "the token would show the key's value")
         require(.alwaysSensitive, true, "the key's value could be read once, or was imported")
         require(.wrap, false, "a root key must not wrap other keys")
-        if attributes.bool(.token) == false { objections.append("it is a session object") }
+        if !ofSessionKey, attributes.bool(.token) == false { objections.append("it is a session object") }
         // NSS reports no length for a sensitive key; whoever reports one reports 32.
         if let length = attributes.number(.valueLength), length != 32 {
             objections.append("it is an AES-\(length * 8) key, root keys are AES-256")

@@ -1,0 +1,67 @@
+import ArgumentParser
+import Glibc
+import SecureMemory
+
+/// The operator's tool.
+@main
+struct Custodyctl: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "custodyctl",
+        abstract: "Provision and check the token that holds Custody's root keys.",
+        discussion: """
+            A first key on a fresh token:
+              custodyctl slot list
+              custodyctl token init --label custody --so-pin-file so.pin --pin-file user.pin
+              custodyctl key generate payments
+              custodyctl doctor
+
+            Module, token, PIN and socket come from the configuration file; flags override it. PINs come from files, \
+            descriptors or a prompt, never from arguments.
+
+            Exit codes: 0 done; 1 failed; 2 the token does not fit (doctor); 64 wrong usage; 69 the module or token is \
+            not available; 77 denied, or a PIN was refused; 78 the configuration or a PIN file is wrong or missing.
+            """,
+        subcommands: tokenCommands + hiddenCommands)
+
+    /// The commands that work on the token. Further groups join the list of subcommands.
+    private static let tokenCommands: [any ParsableCommand.Type] = [
+        SlotCommand.self, TokenCommand.self, KeyCommand.self, DoctorCommand.self,
+    ]
+
+    /// What the tool runs itself in a fresh process.
+    private static let hiddenCommands: [any ParsableCommand.Type] = [FindKeyCommand.self]
+
+    static func main() async {
+        // A module's link to its HSM, or a reader that went away, must not end the process before C_Finalize.
+        signal(SIGPIPE, SIG_IGN)
+        if let failure = ProcessHardening.forbidDumps() {
+            Output.complain("custodyctl: core dumps can't be forbidden: \(String(cString: strerror(failure)))")
+        }
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// Ends the process with the error's code.
+    private static func fail(_ error: any Error) -> Never {
+        if error is ExitCode || error is CleanExit || exitCode(for: error) == .success { exit(withError: error) }
+        let isUsage = exitCode(for: error) == .validationFailure
+        let wantsJSON = CommandLine.arguments.contains("--json")
+        if isUsage, !wantsJSON {
+            // The parser's text with the usage, under the name that all our errors have.
+            Output.complain("custodyctl: " + fullMessage(for: error).trimmingPrefix("Error: "))
+            exit(withError: ExitCode(ToolExit.usage))
+        }
+        let failure = isUsage ? ToolError.usage(message(for: error)) : ToolError(error)
+        if wantsJSON { try? Output.json(Output.ErrorDocument(failure)) }
+        Output.complain("custodyctl: \(Table.printable(failure.message))")
+        exit(withError: ExitCode(failure.exitCode))
+    }
+}

@@ -1,0 +1,122 @@
+import ArgumentParser
+import Custody
+import PKCS11
+
+/// `doctor`: whether module, token and keys are fit for Custody, found out by trying.
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Find out by trying whether the module, the token and its keys fit.",
+        discussion: """
+            Works with throw-away session keys and changes nothing on the token. The speed is measured by opening one \
+            blob again and again, with the newest proven key if there is one: that uses one nonce of it.
+
+            Each line is ok, warn or fail. Exit code 0 if nothing failed; 2 if something does not fit; 69 or 77 if the \
+            token could not be reached or the PIN was not accepted, so that the rest is unknown.
+
+            Example: custodyctl doctor --json
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    func run() throws {
+        let access = try common.tokenAccess()
+        var report = DoctorReport()
+        report.add("configuration", .ok, access.configuration == nil ? "none (\(access.configurationPlace)), flags alone" : access.configurationPlace)
+        var exit = ToolExit.notFitting
+        do {
+            try examine(access, &report)
+        } catch {
+            // The step that ended the examination is a line of the report like every other.
+            let failure = ToolError(error)
+            let step =
+                switch report.checks.last?.id {
+                case "configuration": "module"
+                case "module": "token"
+                case "token", "pin", "so-pin": "login"
+                default: "keys"
+                }
+            report.add(step, .fail, failure.message)
+            exit = failure.exitCode
+        }
+        if common.json { try Output.json(report) } else { report.show() }
+        if report.result == .fail { throw ExitCode(exit) }
+    }
+
+    private func examine(_ access: TokenAccess, _ report: inout DoctorReport) throws {
+        try access.withModule { module in
+            let info = try module.info()
+            report.add("module", .ok, "\(access.module): \(info.libraryDescription) \(info.libraryVersion) by \(info.manufacturer), PKCS#11 \(info.cryptokiVersion)")
+            let token = try access.token(module)
+            report.token = TokenView(token)
+            report.add(
+                "token", token.isWriteProtected ? .warn : .ok,
+                "'\(token.label)', \(TokenURI(token))" + (token.isWriteProtected ? "; it is write-protected, so keys can't be made on it" : ""))
+            Self.pin(token, &report)
+            try TokenAccess.checkUserPIN(token)
+            let pin = try access.pin.read()
+            let session = try module.openSession(token.slot, readWrite: access.onlyReadWrite)
+            try TokenAccess.logIn(session, pin)
+            report.add("login", .ok, "the user PIN is right")
+
+            TokenTrials(module: module, slot: token.slot).run(session, &report)
+            let best = try Self.keys(access, session, &report)
+            Speedometer(module: module, slot: token.slot, readWrite: access.onlyReadWrite)
+                .run(best, configured: access.sessions, session, &report)
+        }
+    }
+
+    private static func pin(_ token: TokenInfo, _ report: inout DoctorReport) {
+        if !token.isLoginRequired {
+            report.add("pin", .warn, "the token says that it needs no login, so the PIN protects nothing")
+        } else if !token.isUserPINInitialized {
+            report.add("pin", .warn, "the token says that no user PIN is set")
+        } else if token.isUserPINLocked {
+            report.add("pin", .fail, "the user PIN is locked")
+        } else if token.isUserPINFinalTry {
+            report.add("pin", .fail, "one more wrong user PIN locks the token")
+        } else if token.isUserPINCountLow {
+            report.add("pin", .warn, "a wrong user PIN was entered since the last right one")
+        } else {
+            report.add("pin", .ok, "set, \(token.minimumPINLength) to \(token.maximumPINLength) bytes, no wrong one since the last right one")
+        }
+        if token.isSOPINLocked {
+            report.add("so-pin", .warn, "the security officer's PIN is locked: a locked user PIN could not be set anew")
+        }
+    }
+
+    /// Looks at the keys as the daemon would.
+    ///
+    /// - Returns: The newest version that may open blobs and is proven, to measure the speed with.
+    private static func keys(
+        _ access: TokenAccess, _ session: borrowing Session, _ report: inout DoctorReport
+    ) throws -> KeyInspection? {
+        let catalog = KeyCatalog(exceptions: access.keyExceptions)
+        try catalog.refresh(session)
+        let ring = catalog.ring
+        var good: [String] = []
+        var best: KeyInspection?
+        for (name, versions) in ring.keys {
+            for version in versions {
+                if case .refused(let reason) = version.state {
+                    report.add("key", .fail, reason)
+                } else if let exception = version.exception {
+                    report.add("key", .warn, "key '\(name)' version \(version.version) is \(exception)")
+                }
+            }
+            if versions.last(where: { $0.state == .active }) == nil {
+                report.add("key", .warn, "key '\(name)' has no active version, so nothing can be wrapped under it")
+            }
+            let proven = versions.filter { version in
+                if case .refused = version.state { return false }
+                return version.exception == nil
+            }
+            if !proven.isEmpty { good.append("'\(name)' (\(proven.map { "\($0.version)" }.joined(separator: ", ")))") }
+            if best == nil, let active = proven.last(where: { $0.state == .active }) {
+                best = try KeyInspection.all(named: name, session).first { $0.id == active.id }
+            }
+        }
+        for stranger in ring.strangersByName { report.add("key", .warn, stranger.reason) }
+        report.add("keys", .ok, good.isEmpty ? "no proven key yet; `custodyctl key generate NAME` makes one" : "proven: \(good.joined(separator: ", "))")
+        return best
+    }
+}
