@@ -76,7 +76,10 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "custodyctl",
-            dependencies: ["CustodyServer", "CustodyClient", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap", arguments],
+            dependencies: [
+                "CustodyServer", "CustodyClient", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap",
+                arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "custody-bench",
