@@ -89,5 +89,18 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
+
+        // Tests; those that need a token make one of SoftHSM's.
+        .target(name: "TestSupport", dependencies: ["PKCS11", "SecureMemory"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "CustodyTests",
+            dependencies: ["Custody", "PKCS11", "SecureMemory", "TestSupport", log],
+            resources: [.copy("Vectors")],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CustodyServerTests",
+            dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
+            swiftSettings: strict),
     ]
 )

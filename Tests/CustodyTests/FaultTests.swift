@@ -1,0 +1,54 @@
+import Testing
+
+@testable import Custody
+@testable import PKCS11
+
+@Suite struct FaultTests {
+    /// The whole table, by return value; only C_Decrypt reads some of them otherwise.
+    static let table: [(Fault, [ReturnValue])] = [
+        (.pin, [.pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange, .userPINNotInitialized]),
+        (.data, [.encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange]),
+        (.objectGone, [.objectHandleInvalid, .keyHandleInvalid]),
+        (.objectForbidden, [.keyFunctionNotPermitted, .keyTypeInconsistent]),
+        (.unsupported, [.mechanismInvalid, .mechanismParameterInvalid, .functionNotSupported, .keySizeRange, .randomNoRNG]),
+        (.session, [
+            .sessionHandleInvalid, .sessionClosed, .operationActive, .operationNotInitialized, .functionCanceled,
+            .bufferTooSmall, .argumentsBad, .hostMemory, .deviceMemory, .sessionCount,
+        ]),
+        (.connection, [
+            .tokenNotPresent, .tokenNotRecognized, .deviceRemoved, .userNotLoggedIn, .cryptokiNotInitialized, .slotIDInvalid,
+            .userAnotherAlreadyLoggedIn, ReturnValue(rawValue: 0x8000_0001), ReturnValue(rawValue: 0xCE53_4351),
+        ]),
+    ]
+
+    @Test func everyRowForEveryFunction() {
+        for (fault, values) in Self.table {
+            for value in values {
+                for function in Function.allCases {
+                    #expect(Fault(PKCS11Error(function, value)) == fault, "\(function) \(value)")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [ReturnValue.generalError, .functionFailed, .deviceError])
+    func onlyDecryptIsAmbiguous(_ value: ReturnValue) {
+        for function in Function.allCases {
+            let expected: Fault = function == .decrypt ? .ambiguous : .connection
+            #expect(Fault(PKCS11Error(function, value)) == expected, "\(function)")
+        }
+    }
+
+    /// A new return value must be put somewhere on purpose: whatever has no row must not be taken for a caller's fault.
+    @Test func whatHasNoRowIsNeverTheCallersFault() {
+        let known = Set(Self.table.flatMap { $0.1 } + [.generalError, .functionFailed, .deviceError])
+        for number in ReturnValue.names.keys where !known.contains(ReturnValue(rawValue: number)) {
+            #expect(Fault(PKCS11Error(.decrypt, ReturnValue(rawValue: number))) == .connection, "\(ReturnValue(rawValue: number))")
+        }
+    }
+
+    @Test func errorWithoutAReturnValueIsTheConnections() {
+        #expect(Fault(PKCS11Error(code: .tokenNotFound, message: "")) == .connection)
+        #expect(Fault(PKCS11Error(code: .moduleNotLoaded, message: "")) == .connection)
+    }
+}
