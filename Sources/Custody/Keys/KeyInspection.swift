@@ -25,7 +25,8 @@ public struct KeyInspection: Sendable {
         switch trial {
         case .refusedByToken, .cannotWrap: objections
         case .exported(let mechanism):
-            objections + ["the token handed it out by C_WrapKey with \(mechanism), whatever its attributes say"]
+            objections + ["the token handed it out by C_WrapKey with \(mechanism)"
+                + (attributes.bool(.extractable) == false ? ", whatever its attributes say" : "")]
         case .inconclusive(let why): objections + ["it could not be proved that the token keeps it: \(why)"]
         }
     }

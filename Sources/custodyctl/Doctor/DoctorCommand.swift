@@ -94,21 +94,23 @@ struct DoctorCommand: ParsableCommand {
         try catalog.refresh(session)
         let ring = catalog.ring
         var good: [String] = []
+        // Objects that share a CKA_ID share their reason.
+        var said: Set<String> = []
         var best: KeyInspection?
         for (name, versions) in ring.keys {
             for version in versions {
                 if case .refused(let reason) = version.state {
-                    report.add("key", .fail, reason)
+                    if said.insert(reason).inserted { report.add("key", .fail, reason) }
                 } else if let exception = version.exception {
                     report.add("key", .warn, "key '\(name)' version \(version.version) is \(exception)")
                 }
             }
-            if versions.last(where: { $0.state == .active }) == nil {
-                report.add("key", .warn, "key '\(name)' has no active version, so nothing can be wrapped under it")
-            }
             let proven = versions.filter { version in
                 if case .refused = version.state { return false }
                 return version.exception == nil
+            }
+            if !proven.isEmpty, !versions.contains(where: { $0.state == .active }) {
+                report.add("key", .warn, "key '\(name)' has no active version, so nothing can be wrapped under it")
             }
             if !proven.isEmpty { good.append("'\(name)' (\(proven.map { "\($0.version)" }.joined(separator: ", ")))") }
             if best == nil, let active = proven.last(where: { $0.state == .active }) {

@@ -78,7 +78,7 @@ struct KeyDestroyCommand: ParsableCommand {
         sync()
         if common.json { return try Output.json(document) }
         for key in document.destroyed {
-            print("Key '\(Table.printable(name))' \(key.version.map { "version \($0)" } ?? "") (CKA_ID \(key.id)) is destroyed.")
+            print("Key '\(Table.printable(name))'\(key.version.map { " version \($0)" } ?? "") (CKA_ID \(key.id)) is destroyed.")
         }
     }
 

@@ -44,15 +44,20 @@ struct KeyListCommand: ParsableCommand {
         guard !document.keys.isEmpty || !document.foreignKeys.isEmpty else {
             return print("The token holds no keys; `custodyctl key generate NAME` makes one.")
         }
+        // Reasons are too long for a column.
+        var remarks: [String] = []
         var table = Table(["KEY", "VERSION", "STATE", "CKA_ID", "NOTE"])
         for key in document.keys {
             for version in key.versions {
-                let note = version.exception.map { "exception: \($0)" } ?? version.reason ?? (version.wraps ? "wraps" : "")
+                let remark = version.exception.map { "\(key.name) version \(version.version) is \($0)" } ?? version.reason
+                if let remark, !remarks.contains(remark) { remarks.append(remark) }
+                let note = remark != nil ? "see below" : version.wraps ? "wraps" : ""
                 table.add(key.name, "\(version.version)", version.state, version.id, note)
             }
         }
-        for key in document.foreignKeys { table.add(key.name.isEmpty ? "(no label)" : key.name, "-", "foreign", "-", key.reason) }
+        for key in document.foreignKeys { table.add(key.name.isEmpty ? "(no label)" : key.name, "-", "foreign", "-", "see below") }
         table.show()
+        for remark in remarks + document.foreignKeys.map(\.reason) { print("\n\(Table.printable(remark))") }
     }
 
     private static func document(_ token: TokenInfo, _ ring: KeyRing) -> Document {

@@ -77,9 +77,11 @@ struct KeyVersionView: Encodable {
         print("\(Table.printable(name)) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
         var table = Table(indent: 2)
         table.add("CKA_ID", id.isEmpty ? "empty" : id)
-        if let reason { table.add("Reason", reason) }
+        // The proof's findings are a reason of their own, below.
+        if let reason, findings.isEmpty || version == nil { table.add("Reason", reason) }
         if let exception { table.add("Exception", exception) }
-        table.add("Proof", findings.isEmpty ? "every attribute fits" : "FAILS: " + findings.joined(separator: "; "))
+        table.add("Proof", findings.isEmpty ? "every attribute fits" : "FAILS")
+        for finding in findings { table.add("", finding) }
         table.add("Wrap-out trial", exportTrial.text)
         for type in KeyInspection.attributeTypes where type != .id && type != .label {
             table.add(type.description, attributes[type.description.lowercased()] ?? "not told")

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Custody
 import Glibc
 import SecureMemory
@@ -18,9 +19,11 @@ struct PINReader {
 
     var isGiven: Bool { file != nil || descriptor != nil }
 
-    func validate() throws(ToolError) {
-        if file != nil, descriptor != nil { throw .usage("give \(flag)-file or \(flag)-fd, not both") }
-        if let descriptor, descriptor < 0 { throw .usage("\(flag)-fd is the number of an open descriptor, not \(descriptor)") }
+    func validate() throws(ValidationError) {
+        if file != nil, descriptor != nil { throw ValidationError("give \(flag)-file or \(flag)-fd, not both") }
+        if let descriptor, descriptor < 0 {
+            throw ValidationError("\(flag)-fd is the number of an open descriptor, not \(descriptor)")
+        }
     }
 
     func read() throws(ToolError) -> SecretBytes {

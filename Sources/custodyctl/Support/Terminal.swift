@@ -10,15 +10,13 @@ enum Terminal {
 
     /// Asks on /dev/tty without echo; nil if there is no terminal.
     static func secret(_ prompt: String) throws(ToolError) -> SecretBytes? {
-        guard var bytes = try line(prompt, echo: false) else { return nil }
-        defer { bytes.zeroize() }
+        guard let bytes = try line(prompt, echo: false) else { return nil }
         guard (1...256).contains(bytes.count) else {
-            throw ToolError("pin-unavailable", "a PIN has 1 to 256 bytes", exit: ToolExit.configuration)
+            bytes.zeroize()
+            throw ToolError("pin-unavailable", "a PIN has 1 to 256 bytes, nothing was changed", exit: ToolExit.configuration)
         }
-        let copy = bytes.map { $0 }
-        bytes.zeroize()
-        bytes = []
-        return SecretBytes(copy)
+        // The secret shares the array's storage, and wipes it.
+        return SecretBytes(bytes)
     }
 
     /// Asks on /dev/tty with echo; nil if there is no terminal.

@@ -1,17 +1,6 @@
-import ArgumentParser
 import Custody
 import CustodyServer
 import PKCS11
-
-/// The exit codes of `custodyctl`; they are part of its interface.
-enum ToolExit {
-    static let failed: Int32 = 1
-    static let notFitting: Int32 = 2
-    static let usage: Int32 = 64
-    static let unavailable: Int32 = 69
-    static let denied: Int32 = 77
-    static let configuration: Int32 = 78
-}
 
 /// Why a command failed: what is printed, and with which code the process ends.
 struct ToolError: Error {
@@ -55,7 +44,10 @@ struct ToolError: Error {
     }
 
     private init(_ error: PKCS11Error) {
-        let message = error.message
+        var message = error.message
+        if error.function == .initialize, error.returnValue != .cryptokiAlreadyInitialized {
+            message += "; the module could not start: check its own files, which for many modules a variable of `environment` under [token] in the configuration names (SOFTHSM2_CONF for SoftHSM)"
+        }
         switch (error.code, error.returnValue) {
         case (.moduleNotLoaded, _): self.init("module-not-loaded", message, exit: ToolExit.unavailable)
         case (.invalidURI, _): self.init("invalid-uri", message, exit: ToolExit.usage)

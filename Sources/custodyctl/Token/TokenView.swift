@@ -79,8 +79,3 @@ struct TokenView: Encodable {
         table.show()
     }
 }
-
-/// One token as a JSON document.
-struct TokenDocument: Encodable {
-    let token: TokenView
-}

@@ -1,0 +1,26 @@
+import ArgumentParser
+import Custody
+import PKCS11
+
+/// `key rotate`: the next version of a root key.
+struct KeyRotateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rotate", abstract: "Add a version to a root key; the new one wraps from now on.",
+        discussion: """
+            Older versions keep opening what was wrapped under them. The new number is one more than the highest on the \
+            token, whatever state that version is in.
+
+            Example: custodyctl key rotate payments
+            """)
+
+    @OptionGroup var common: CommonOptions
+
+    @Argument(help: "The key's name.")
+    var name: String
+
+    func validate() throws { try NewKey.checkName(name) }
+
+    func run() throws {
+        try NewKey.make(name, common) { session throws(CustodyError) in try KeyProvisioner.rotate(name, session) }
+    }
+}

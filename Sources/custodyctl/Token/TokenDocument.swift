@@ -1,0 +1,4 @@
+/// One token as a JSON document.
+struct TokenDocument: Encodable {
+    let token: TokenView
+}
