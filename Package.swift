@@ -98,6 +98,18 @@ let package = Package(
             dependencies: ["Custody", "PKCS11", "SecureMemory", "TestSupport", log],
             resources: [.copy("Vectors")],
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-load", dependencies: ["CustodyClient", "SecureMemory"], path: "Tests/CustodyLoad",
+            swiftSettings: strict),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: [
+                "CustodyClient", "CustodyProtocol", "CSystemShim", "SecureMemory", "TestSupport", nioCore,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                // The programs that the tests start.
+                "custodyd", "custodyctl", "custody-load",
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],

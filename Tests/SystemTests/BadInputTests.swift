@@ -1,0 +1,170 @@
+import CustodyClient
+import CustodyProtocol
+import Foundation
+import SecureMemory
+import SwiftProtobuf
+import TestSupport
+import Testing
+
+/// Whatever a client sends, it gets its own documented error or a clean close, and everybody else is served on.
+@Suite struct BadInputTests {
+    /// Sends one operation and returns the error code that it is answered with; nil for success.
+    private func code(_ daemon: RunningDaemon, _ operation: WireOperation) throws -> ErrorCode? {
+        let connection = try RawConnection(daemon.socket)
+        try connection.send(WireRequest(operation), id: 9)
+        let answer = try #require(try connection.receive())
+        #expect(answer.id == 9)
+        #expect(!answer.response.hasError)
+        let result = try #require(answer.response.results.first)
+        return if case .error(let error) = result.kind { ErrorCode(rawValue: error.code) } else { nil }
+    }
+
+    private func expectServed(_ daemon: RunningDaemon) async throws {
+        try await daemon.withClient { client in
+            let wrapped = try await client.wrap(SecretBytes([1, 2, 3]), key: "root", context: ["tenant": "acme"])
+            let opened = try await client.unwrap(wrapped.blob, context: ["tenant": "acme"])
+            #expect(opened.plaintext.exposed() == [1, 2, 3])
+        }
+    }
+
+    @Test func operationsThatBreakARule() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        try connection.send(WireRequest(.wrap([7])))
+        let blob = try #require(try connection.receive()).response.results[0].wrapped.blob
+        let other = Array(blob)
+        func changed(_ index: Int, _ value: UInt8) -> [UInt8] {
+            var bytes = other
+            bytes[index] = value
+            return bytes
+        }
+        let manyEntries = (0..<100).map { ("key-\($0)", "value") }
+        let cases: [(String, WireOperation, ErrorCode?)] = [
+            ("empty operation", WireOperation(), .unknownOperation),
+            ("empty payload", .wrap([]), .invalidRequest),
+            ("the longest payload", .wrap([UInt8](repeating: 1, count: 65_536)), nil),
+            ("one byte more", .wrap([UInt8](repeating: 1, count: 65_537)), .payloadTooLarge),
+            ("1 MiB", .wrap([UInt8](repeating: 1, count: 1_048_576)), .payloadTooLarge),
+            ("100 context entries", .wrap([1], context: manyEntries), .invalidContext),
+            ("a context key twice", .wrap([1], context: [("a", "1"), ("a", "2")]), .invalidContext),
+            ("an empty context key", .wrap([1], context: [("", "1")]), .invalidContext),
+            ("a context value of 1,025 bytes", .wrap([1], context: [("a", String(repeating: "x", count: 1_025))]), .invalidContext),
+            ("an absent key", .wrap([1], key: "absent"), .keyNotFound),
+            ("no key name", .wrap([1], key: ""), .invalidRequest),
+            ("an empty blob", .unwrap([]), .malformedBlob),
+            ("not a blob", .unwrap([UInt8](repeating: 0x41, count: 80)), .malformedBlob),
+            ("another format version", .unwrap(changed(4, 2)), .unsupportedFormat),
+            ("another suite", .unwrap(changed(5, 2)), .unsupportedFormat),
+            ("another key id", .unwrap(changed(21, other[21] ^ 1)), .keyNotFound),
+            ("an altered nonce", .unwrap(changed(30, other[30] ^ 1)), .decryptionFailed),
+            ("an altered tag", .unwrap(changed(50, other[50] ^ 1)), .decryptionFailed),
+            ("the blob itself", .unwrap(other), nil),
+        ]
+        for (name, operation, expected) in cases {
+            #expect(try code(daemon, operation) == expected, "\(name)")
+            try await expectServed(daemon)
+        }
+        // Cut off after the version and the suite there is no telling a long blob from a short one but the tag.
+        for length in 1..<other.count {
+            let expected: ErrorCode = length < 50 ? .malformedBlob : .decryptionFailed
+            #expect(try code(daemon, .unwrap(Array(other.prefix(length)))) == expected, "cut to \(length)")
+        }
+    }
+
+    @Test func framesThatCannotBeTrusted() async throws {
+        let daemon = try await RunningDaemon.start()
+        // Not a frame: closed without an answer.
+        for bytes in [Array("GET / HTTP/1.1\r\n\r\n".utf8), [UInt8](repeating: 0, count: 64), [0x43, 0x45]] {
+            let connection = try RawConnection(daemon.socket)
+            try connection.send(bytes)
+            #expect(try connection.receive() == nil)
+        }
+        // A frame's header that can't be accepted: answered, then closed.
+        let headers: [([UInt8], ErrorCode)] = [
+            (RawConnection.header(version: 2, length: 0, id: 77), .unsupportedProtocol),
+            (RawConnection.header(flags: 1, length: 0, id: 77), .unsupportedProtocol),
+            (RawConnection.header(length: UInt32(Frame.requestLimit) + 1, id: 77), .frameTooLarge),
+            (RawConnection.header(length: .max, id: 77), .frameTooLarge),
+        ]
+        for (header, expected) in headers {
+            let connection = try RawConnection(daemon.socket)
+            try connection.send(header)
+            let answer = try #require(try connection.receive())
+            #expect(answer.id == 77)
+            #expect(answer.response.error.code == expected.rawValue)
+            #expect(try connection.receive() == nil)
+        }
+        try await expectServed(daemon)
+    }
+
+    @Test func bodiesThatAreNoRequest() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        let bodies: [[UInt8]] = [[0xFF, 0xFF, 0xFF], [], [0x0A, 0x05, 0x01]]
+        for (index, body) in bodies.enumerated() {
+            try connection.send(RawConnection.header(length: UInt32(body.count), id: UInt32(index)) + body)
+            let answer = try #require(try connection.receive())
+            #expect(answer.id == UInt32(index))
+            #expect(answer.response.error.code == ErrorCode.invalidRequest.rawValue)
+        }
+        try connection.send(.with { $0.operations = Array(repeating: .wrap([1]), count: 257) }, id: 5)
+        #expect(try connection.receive()?.response.error.code == ErrorCode.invalidRequest.rawValue)
+        // The connection is as good as before.
+        try connection.send(WireRequest(.wrap([1])), id: 6)
+        #expect(try connection.receive()?.response.results.first?.wrapped.blob.isEmpty == false)
+    }
+
+    @Test func halfFramesAndRandomBytes() async throws {
+        let daemon = try await RunningDaemon.start()
+        let whole = try RawConnection.frame(WireRequest(.wrap([1])), id: 1)
+        var unfinished: [RawConnection] = []
+        for length in 0..<whole.count {
+            let connection = try RawConnection(daemon.socket)
+            try connection.send(Array(whole.prefix(length)))
+            if length % 2 == 0 { connection.finish() }
+            unfinished.append(connection)
+        }
+        try await expectServed(daemon)
+        for (length, connection) in unfinished.enumerated() where length % 2 == 0 {
+            #expect(try connection.receive() == nil, "half a frame of \(length) bytes, then the end")
+        }
+        var generator = SeededGenerator(seed: 20_261_121)
+        for _ in 0..<200 {
+            let connection = try RawConnection(daemon.socket)
+            var bytes = (0..<Int.random(in: 1...2_000, using: &generator)).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+            // Half of them look like a frame, so that the bytes reach the decoder.
+            if Bool.random(using: &generator) { bytes = RawConnection.header(length: UInt32(bytes.count), id: 3) + bytes }
+            try? connection.send(bytes)
+            connection.finish()
+            while let answer = try connection.receive() {
+                #expect(answer.response.hasError || !answer.response.results.isEmpty)
+            }
+        }
+        try await expectServed(daemon)
+    }
+
+    @Test func whoEndsTheSendingSideStillGetsTheAnswers() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        for id in UInt32(1)...50 { try connection.send(WireRequest(.wrap([1])), id: id) }
+        connection.finish()
+        var seen: Set<UInt32> = []
+        while let answer = try connection.receive() { seen.insert(answer.id) }
+        #expect(seen == Set(1...50))
+    }
+}
+
+/// Repeatable random numbers (SplitMix64), so that a failure can be seen again.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}

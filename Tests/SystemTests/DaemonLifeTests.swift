@@ -1,0 +1,141 @@
+import CustodyClient
+import CustodyProtocol
+import Foundation
+import SecureMemory
+import TestSupport
+import Testing
+
+@Suite struct DaemonLifeTests {
+    @Test func sigtermDrainsAndLeavesCleanly() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        for id in UInt32(1)...100 { try connection.send(WireRequest(.wrap([1])), id: id) }
+        // The first answer says that the requests have arrived.
+        _ = try #require(try connection.receive())
+        daemon.process.signal(SIGTERM)
+        var answers = 1
+        while let answer = try connection.receive() {
+            let error = answer.response.results.first?.error.code ?? answer.response.error.code
+            #expect(error == 0 || error == ErrorCode.shuttingDown.rawValue)
+            answers += 1
+        }
+        #expect(answers == 100, "every request that arrived is answered")
+        let end = try await daemon.process.end()
+        #expect(end.status == .exited(0))
+        #expect(end.errors.contains("custodyd has stopped"))
+        #expect(!FileManager.default.fileExists(atPath: daemon.socket))
+    }
+
+    @Test func sighupDoesNothingYet() async throws {
+        let daemon = try await RunningDaemon.start()
+        daemon.process.signal(SIGHUP)
+        try await daemon.withClient { client in
+            _ = try await client.status()
+            _ = try await client.wrap(SecretBytes([1]), key: "root")
+        }
+        #expect(daemon.process.status == nil)
+    }
+
+    @Test func aSecondDaemonDoesNotTakeTheSocketAway() async throws {
+        let daemon = try await RunningDaemon.start()
+        let second = try await run("custodyd", arguments: ["--config", daemon.configurationFile])
+        #expect(second.status == .exited(1))
+        #expect(second.errors.contains("another daemon listens on"))
+        try await daemon.withClient { _ = try await $0.status() }
+    }
+
+    @Test func noCoreAndNotDumpable() async throws {
+        let daemon = try await RunningDaemon.start()
+        let limits = try String(contentsOfFile: "/proc/\(daemon.process.processID)/limits", encoding: .utf8)
+        let core = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max core file size") })
+        #expect(core.split(separator: " ").filter { $0 == "0" }.count == 2)
+        // The files of a process that is not dumpable belong to root, whoever runs it.
+        let owner = try FileManager.default.attributesOfItem(atPath: "/proc/\(daemon.process.processID)/mem")[.ownerAccountID]
+        #expect(owner as? Int == 0)
+    }
+
+    @Test func aTokenThatIsNotThereYetIsWaitedFor() async throws {
+        let token = try await SoftHSMToken(label: nil)
+        try token.directory.write("custody.toml", """
+            [server]
+            socket = "s"
+            [token]
+            module = "\(token.modulePath)"
+            uri = "pkcs11:token=late"
+            pin-file = "pin"
+            environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
+            [audit]
+            file = "audit.jsonl"
+            [[grant]]
+            user = "\(getuid())"
+            keys = ["*"]
+            operations = ["wrap", "status"]
+            """)
+        let process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
+        try await process.line(containing: "the token is not usable")
+        let client = CustodyClient(.init(socket: token.directory.file("s"), deadline: .milliseconds(300)))
+        let status = try await client.status()
+        #expect(status.token.state != .ready)
+        await #expect(throws: CustodyClientError.self) { try await client.wrap(SecretBytes([1]), key: "root") }
+        try await token.initialize(label: "late")
+        try await process.line(containing: "token ready")
+        try await eventually("ready") { try await client.status().token.state == .ready }
+        await client.shutdown()
+    }
+
+    /// What a daemon wrapped and unwrapped is not in its memory afterwards: not in the event loop's buffers, not in the
+    /// decoder's copies, not in the module's.
+    @Test(.enabled(if: getuid() == 0, "only root may read the memory of a process that is not dumpable"))
+    func noPlaintextStaysInMemory() async throws {
+        let daemon = try await RunningDaemon.start()
+        // Never whole in one place of this source's own making, so that a hit is the daemon's.
+        let marker = Array("a plaintext that must not stay: ".utf8) + (0..<32).map { _ in UInt8.random(in: 33...126) }
+        try await daemon.withClient { client in
+            let wrapped = try await client.wrap(SecretBytes(marker), key: "root")
+            let opened = try await client.unwrap(wrapped.blob)
+            #expect(opened.plaintext.exposed() == marker)
+            let dataKey = try await client.generateDataKey(key: "root")
+            let secret = try #require(dataKey.plaintext).exposed()
+            // The connection is open still: its buffers are alive.
+            let memory = try ProcessMemory(daemon.process.processID)
+            #expect(try memory.count(of: Array("custodyd".utf8)) > 0, "the search itself works")
+            #expect(try memory.count(of: Array(marker.suffix(32))) == 0)
+            #expect(try memory.count(of: secret) == 0)
+            #expect(try memory.count(of: Array(SoftHSMToken.userPIN.utf8)) == 0)
+        }
+    }
+}
+
+/// The writable memory of another process.
+private struct ProcessMemory {
+    private let path: String
+    private let ranges: [(UInt64, UInt64)]
+
+    init(_ process: Int32) throws {
+        path = "/proc/\(process)/mem"
+        ranges = try String(contentsOfFile: "/proc/\(process)/maps", encoding: .utf8).split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: " ")
+            guard fields.count > 1, fields[1].hasPrefix("rw") else { return nil }
+            let bounds = fields[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
+            return bounds.count == 2 ? (bounds[0], bounds[1]) : nil
+        }
+    }
+
+    func count(of pattern: [UInt8]) throws -> Int {
+        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        defer { try? handle.close() }
+        let needle = Data(pattern)
+        var count = 0
+        for (start, end) in ranges {
+            try handle.seek(toOffset: start)
+            // Special mappings can't be read.
+            guard let data = try? handle.read(upToCount: Int(end - start)) else { continue }
+            var from = data.startIndex
+            while let found = data.range(of: needle, in: from..<data.endIndex) {
+                count += 1
+                from = found.upperBound
+            }
+        }
+        return count
+    }
+}

@@ -1,0 +1,80 @@
+import CustodyClient
+import Foundation
+import TestSupport
+
+/// A real `custodyd` on a SoftHSM token of its own, with a root key `root`, in a folder of its own.
+final class RunningDaemon: Sendable {
+    let token: SoftHSMToken
+    let process: ChildProcess
+    var socket: String { token.directory.file("s") }
+    var configurationFile: String { token.directory.file("custody.toml") }
+    var auditFile: String { token.directory.file("audit.jsonl") }
+
+    /// - Parameter server: Further lines of the configuration's `[server]`.
+    static func start(server: String = "") async throws -> RunningDaemon {
+        let token = try await SoftHSMToken()
+        try token.directory.write(
+            "custody.toml",
+            """
+            [server]
+            socket = "s"
+            socket-mode = "0666"
+            \(server)
+            [token]
+            module = "\(token.modulePath)"
+            uri = "\(token.uri)"
+            pin-file = "pin"
+            environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
+            [audit]
+            file = "audit.jsonl"
+            [[grant]]
+            user = "\(getuid())"
+            keys = ["*"]
+            operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status"]
+            """)
+        let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
+        guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
+        return try await RunningDaemon(token)
+    }
+
+    private init(_ token: SoftHSMToken) async throws {
+        self.token = token
+        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
+        try await process.line(containing: "token ready")
+    }
+
+    /// Another daemon on the same token, after the first has ended.
+    func again() async throws -> RunningDaemon { try await RunningDaemon(token) }
+
+    func client(connections: Int = 1, deadline: Duration = .seconds(30)) -> CustodyClient {
+        CustodyClient(.init(socket: socket, connections: connections, deadline: deadline))
+    }
+
+    /// Lends a client and closes it.
+    func withClient<R>(connections: Int = 1, _ body: (CustodyClient) async throws -> R) async throws -> R {
+        let client = client(connections: connections)
+        do {
+            let result = try await body(client)
+            await client.shutdown()
+            return result
+        } catch {
+            await client.shutdown()
+            throw error
+        }
+    }
+
+    /// The records of the audit log.
+    func audit() throws -> [[String: Any]] {
+        try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { line in
+            guard let record = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
+                throw NotJSON(line: String(line))
+            }
+            return record
+        }
+    }
+}
+
+/// A line of the audit log is no JSON object.
+struct NotJSON: Error {
+    let line: String
+}
