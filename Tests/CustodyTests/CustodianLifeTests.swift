@@ -29,7 +29,7 @@ import Testing
 
     @Test func fullQueueIsSaidAtOnceAndWhatWaitsIsServed() async throws {
         try await SoftHSM.withToken { token in
-            try token.withSession { session in try RootKeyTemplate(id: KeyID(newFor: 1).bytes).generate(session) }
+            try token.withSession { session in _ = try RootKeyTemplate(id: KeyID(newFor: 1).bytes).generate(session) }
             let vault = try Vault(token, queueLimit: 3)
             let answers = Answers()
             // Not started yet: the queue fills up.

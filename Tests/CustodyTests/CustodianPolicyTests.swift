@@ -20,7 +20,7 @@ import Testing
                     .generateDataKey(key: "root", length: 32, withPlaintext: true, context: .empty),
                     .encrypt(key: "root", plaintext: secret([1]), aad: []), .status,
                 ] {
-                    do {
+                    do throws(CustodyError) {
                         _ = try await vault.answer(operation, by: .stranger)
                         Issue.record("\(operation.kind) is not denied")
                     } catch {

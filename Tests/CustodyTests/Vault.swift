@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import PKCS11
+import SecureMemory
 import Synchronization
 import TestSupport
 import Testing
