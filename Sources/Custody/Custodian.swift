@@ -146,6 +146,8 @@ public final class Custodian: Sendable {
             }
             if let version = connection.catalog.ring.version(id) { return version.name }
             try worker.lookAgain()
+            // Its name only: whether it may be used is not for callers to learn that the policy then denies.
+            if let version = connection.catalog.ring.version(id) { return version.name }
             return try connection.catalog.ring.unwrappingVersion(id).name
         }
     }

@@ -60,17 +60,18 @@ import Testing
 
     @Test(arguments: [1, 4]) func shutdownAnswersEverythingOnceAndFinalises(_ workers: Int) async throws {
         try await SoftHSM.withToken { token in
+            try token.withSession { session in _ = try RootKeyTemplate(id: KeyID(newFor: 1).bytes).generate(session) }
             let answers = Answers()
-            try await token.withVault(workers: workers) { vault in
-                for number in 0..<500 { answers.submit(vault.request([operation]), number, to: vault) }
-                await vault.stop()
-                #expect(answers.all.count == 500)
-                #expect(answers.all.values.allSatisfy { $0.count == 1 })
-                #expect(answers.all.values.allSatisfy { $0 == [nil] || $0 == [.shuttingDown] })
-                #expect(await vault.code(operation) == .shuttingDown)
-                // C_Initialize would refuse if it were not finalised.
-                try token.withModule { #expect($0.isFinalized == false) }
-            }
+            let vault = try Vault(token, workers: workers)
+            vault.custodian.start()
+            try await vault.waitUntilReady()
+            for number in 0..<500 { answers.submit(vault.request([operation]), number, to: vault) }
+            await vault.stop()
+            #expect(answers.all.count == 500)
+            #expect(answers.all.values.allSatisfy { $0 == [nil] || $0 == [.shuttingDown] })
+            #expect(await vault.code(operation) == .shuttingDown)
+            // C_Initialize would refuse if it were not finalised.
+            try token.withModule { #expect($0.isFinalized == false) }
         }
     }
 

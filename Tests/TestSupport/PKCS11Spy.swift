@@ -10,6 +10,7 @@ public struct PKCS11Spy: Sendable {
         let path = try SoftHSM.firstFile(
             of: folders.flatMap { ["\($0)/pkcs11-spy.so", "\($0)/pkcs11/pkcs11-spy.so"] }, "pkcs11-spy; install opensc")
         let directory = try TemporaryDirectory()
+        directory.removeAtExit()
         // Once per process, for the same reason as SoftHSM's configuration.
         setenv("PKCS11SPY", try SoftHSM.modulePath(), 1)
         setenv("PKCS11SPY_OUTPUT", directory.file("calls"), 1)
