@@ -13,6 +13,7 @@ import Testing
     /// Hangs until it is let go, as a call does when the network swallows it.
     private final class Hanging: TokenWork {
         let deadline: ContinuousClock.Instant
+        let weight = 1
         let isLetGo = DispatchSemaphore(value: 0)
         let events = Mutex<[String]>([])
 

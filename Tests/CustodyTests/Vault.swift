@@ -34,7 +34,7 @@ struct Vault {
         _ operations: [Custody.Operation], by principal: Principal = .owner, within patience: Duration = .seconds(60)
     ) -> CustodyRequest {
         CustodyRequest(
-            principal: principal, items: operations.map { .init(kind: $0.kind, operation: .success($0)) }, onBehalfOf: .empty,
+            principal: principal, caller: CallerPresence(), items: operations.map { .init(kind: $0.kind, operation: .success($0)) }, onBehalfOf: .empty,
             connection: 1, request: 1, arrival: .now, deadline: .now + patience)
     }
 
