@@ -86,6 +86,34 @@ import Testing
         }
     }
 
+    /// What is wrong for good is not called late: the caller would try it again.
+    @Test func aLateBatchStillSaysWhatIsWrongWithItsOperations() async throws {
+        try await SoftHSM.withToken { token in
+            try await token.withVault { vault in
+                let answers = Answers()
+                let tooLong = Custody.Operation.wrap(key: "root", plaintext: secret([UInt8](repeating: 1, count: 65_537)), context: .empty)
+                let operations = [operation, tooLong, .unwrap(blob: [1], context: .empty)]
+                for number in 0..<20 { answers.submit(vault.request(operations, within: .zero), number, to: vault) }
+                try await eventually("all answers") { answers.all.count == 20 }
+                #expect(answers.all.values.allSatisfy { $0 == [.deadlineExceeded, .payloadTooLarge, .malformedBlob] })
+            }
+        }
+    }
+
+    @Test func theWorkOfACallerWhoHasLeftIsNotDone() async throws {
+        try await SoftHSM.withToken { token in
+            try await token.withVault { vault in
+                let presence = CallerPresence()
+                let answers = Answers()
+                presence.leave()
+                answers.submit(vault.request([operation, operation], caller: presence), 1, to: vault)
+                try await eventually("the end of the request") { !answers.all.isEmpty }
+                #expect(answers.all == [1: [.internalError, .internalError]])
+                #expect(try vault.auditLines().isEmpty, "nothing was decided")
+            }
+        }
+    }
+
     @Test func wrongPINIsTriedOnceOnly() async throws {
         try await SoftHSM.withToken { token in
             let spy = try PKCS11Spy.forThisProcess()
