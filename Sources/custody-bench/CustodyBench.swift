@@ -1,6 +1,7 @@
 import ArgumentParser
 import CustodyServer
 import Foundation
+import Glibc
 
 @main
 struct CustodyBench: ParsableCommand {
@@ -12,7 +13,13 @@ struct CustodyBench: ParsableCommand {
 
             Each round runs every scenario once, so that the machine's moods meet all of them alike. Compare figures of one
             run only.
-            """)
+            """,
+        subcommands: [Measure.self, SmallestServer.self], defaultSubcommand: Measure.self)
+}
+
+/// The measurement itself.
+struct Measure: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "measure", abstract: "Run every scenario, and print the table.")
 
     @Option(help: "The configuration of the daemon: its socket, and the token for the direct calls.")
     var config = Configuration.defaultPath
@@ -39,8 +46,11 @@ struct CustodyBench: ParsableCommand {
         defer { direct.close() }
         let callers = [1, 8, 64]
         let socket = configuration.server.socket
+        let floor = try Floor(config: config, key: key, size: size)
+        defer { floor.stop() }
         let scenarios =
             callers.map { Scenario("direct PKCS#11, in-process", callers: $0, batch: 1) { direct.caller() } }
+            + callers.map { Scenario("smallest blocking server", callers: $0, batch: 1, server: floor.pid) { try FrameCaller(floor.socket, key: key, size: size, batch: 1) } }
             + callers.map { Scenario("custodyd, one per frame", callers: $0, batch: 1) { try FrameCaller(socket, key: key, size: size, batch: 1) } }
             + [1, 8].map { Scenario("custodyd, batches of 64", callers: $0, batch: 64) { try FrameCaller(socket, key: key, size: size, batch: 64) } }
             + callers.map { Scenario("CustodyClient, 2 connections", callers: $0, batch: 1, client: socket) }
@@ -51,5 +61,27 @@ struct CustodyBench: ParsableCommand {
             }
         }
         Report(scenarios: scenarios, size: size, rounds: rounds, milliseconds: milliseconds).write()
+    }
+}
+
+/// The smallest server, in a process of its own for the time of the run.
+private final class Floor: Sendable {
+    let socket: String
+    let pid: Int32
+
+    init(config: String, key: String, size: Int) throws {
+        socket = NSTemporaryDirectory() + "custody-bench-\(getpid()).sock"
+        unlink(socket)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/proc/self/exe")
+        process.arguments = ["smallest-server", "--config", config, "--key", key, "--size", "\(size)", "--socket", socket]
+        try process.run()
+        pid = process.processIdentifier
+        for _ in 0..<500 where access(socket, F_OK) != 0 { usleep(10_000) }
+    }
+
+    func stop() {
+        kill(pid, SIGTERM)
+        unlink(socket)
     }
 }

@@ -10,19 +10,22 @@ struct Report {
 
     func write() {
         print("Wrapping \(size) bytes; \(rounds) rounds of \(milliseconds) ms, scenarios interleaved. Compare within this table only.\n")
-        let header = ["scenario", "callers", "ops/s", "p50 us", "p99 us", "daemon CPU us/op", "of direct"]
+        let header = ["scenario", "callers", "ops/s", "p50 us", "p99 us", "server CPU us/op", "of direct", "of smallest"]
         var rows = [header]
         for scenario in scenarios {
             let figures = scenario.result
             let rate = median(figures.perRound)
             let direct = scenarios.first { $0.name.hasPrefix("direct") && $0.callers == scenario.callers }
             let ratio = direct.map { rate / median($0.result.perRound) }
+            let smallest = scenarios.first { $0.name.hasPrefix("smallest") && $0.callers == scenario.callers }
+            let ofSmallest = smallest.map { rate / median($0.result.perRound) }
             let isDirect = scenario.name.hasPrefix("direct")
             rows.append([
                 scenario.name, String(scenario.callers), String(Int(rate)),
                 microseconds(figures.latencies.valueAtPercentile(50)), microseconds(figures.latencies.valueAtPercentile(99)),
                 isDirect ? "-" : String(format: "%.1f", figures.daemonCPU / Double(max(1, figures.operations)) * 1e6),
                 isDirect ? "1.00" : ratio.map { String(format: "%.2f", $0) } ?? "-",
+                isDirect ? "-" : ofSmallest.map { String(format: "%.2f", $0) } ?? "-",
             ])
         }
         let widths = header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }

@@ -20,14 +20,17 @@ final class Scenario: Sendable {
     let batch: Int
     private let makeCaller: (@Sendable () throws -> any Caller)?
     private let clientSocket: String?
+    /// The process that serves it, if that is not the daemon.
+    private let server: Int32?
     private let figures = Mutex(Figures())
 
-    init(_ name: String, callers: Int, batch: Int, makeCaller: @escaping @Sendable () throws -> any Caller) {
+    init(_ name: String, callers: Int, batch: Int, server: Int32? = nil, makeCaller: @escaping @Sendable () throws -> any Caller) {
         self.name = name
         self.callers = callers
         self.batch = batch
         self.makeCaller = makeCaller
         clientSocket = nil
+        self.server = server
     }
 
     /// Through the client library, callers being tasks.
@@ -36,13 +39,15 @@ final class Scenario: Sendable {
         self.callers = callers
         self.batch = batch
         makeCaller = nil
+        server = nil
         clientSocket = socket
     }
 
     var result: Figures { figures.withLock { $0 } }
 
     func run(milliseconds: Int, key: String, size: Int, daemon: Int32) throws {
-        let cpuBefore = processCPU(daemon)
+        let process = server ?? daemon
+        let cpuBefore = processCPU(process)
         let start = ContinuousClock.now
         let end = start + .milliseconds(milliseconds)
         let latencies: [[UInt64]]
@@ -52,7 +57,7 @@ final class Scenario: Sendable {
             latencies = try runThreads(until: end)
         }
         let seconds = start.duration(to: .now) / .seconds(1)
-        let cpu = processCPU(daemon) - cpuBefore
+        let cpu = processCPU(process) - cpuBefore
         figures.withLock { figures in
             let calls = latencies.reduce(0) { $0 + $1.count }
             figures.operations += calls * batch
