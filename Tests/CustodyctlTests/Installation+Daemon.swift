@@ -1,4 +1,5 @@
 import CustodyClient
+import CustodyProtocol
 import TestSupport
 
 extension Installation {

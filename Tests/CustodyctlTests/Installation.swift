@@ -130,3 +130,10 @@ enum Grants {
     /// Somebody else may do everything.
     static let toAnother = everything.replacing("\"\(getuid())\"", with: "\"\(getuid() + 1)\"")
 }
+
+extension Installation {
+    /// The mode of a file in the folder.
+    func mode(_ name: String) throws -> Int? {
+        try FileManager.default.attributesOfItem(atPath: directory.file(name))[.posixPermissions] as? Int
+    }
+}
