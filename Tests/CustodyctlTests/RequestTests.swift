@@ -103,6 +103,7 @@ import Testing
             }
         }
         #expect(try await installation.refusal("unwrap", input: changed(4, 2)).message.contains("format version 2"))
+        #expect(try await installation.refusal("unwrap").message.contains("empty"))
         let absent = try await installation.refusal("wrap", "--key", "storage", input: "content".utf8)
         #expect(absent.code == "key-not-found")
         #expect(absent.message.contains("'storage'"))

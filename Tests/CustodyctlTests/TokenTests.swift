@@ -98,4 +98,14 @@ import Testing
         let missing = try await installation.refusal("key", "list", "--pin-file", installation.directory.file("none"), exit: 78)
         #expect(missing.message.contains(installation.directory.file("none")), "\(missing.message)")
     }
+
+    @Test func aPINComesByADescriptor() async throws {
+        let installation = try await Installation.ready()
+        try FileManager.default.moveItem(atPath: installation.token.pinFile, toPath: installation.directory.file("elsewhere"))
+        let list = "custodyctl key list --json --config custody.toml --pin-fd 3"
+        let reply = try await installation.start(["/bin/sh", "-c", "\(list) 3<elsewhere"])
+        #expect(try reply.exiting().json["keys"][0]["name"] == "payments")
+        let closed = try await installation.start(["/bin/sh", "-c", "\(list) 3<&-"]).exiting(78)
+        #expect(try Refusal(closed).message.contains("descriptor 3 of --pin-fd"), "\(closed.errors)")
+    }
 }
