@@ -73,6 +73,11 @@ public final class Custodian: Sendable {
         reply.reserveCapacity(request.items.count)
         records.reserveCapacity(request.items.count)
         for index in request.items.indices {
+            // What nobody waits for is not done; there is no decision to record.
+            guard !request.caller.isGone else {
+                reply.append(.failure(CustodyError(.internalError, "the caller has gone")))
+                continue
+            }
             let (result, record) = perform(request, index, &worker)
             reply.append(result)
             records.append(record)
@@ -106,6 +111,7 @@ public final class Custodian: Sendable {
     ) -> (Result<Answer, CustodyError>, AuditRecord) {
         let item = request.items[index]
         var keyName: String?
+        var keyID: KeyID?
         var rule: String?
         do throws(CustodyError) {
             let operation = try item.operation.get()
@@ -116,10 +122,12 @@ public final class Custodian: Sendable {
                 return (reply[0], record)
             }
             let target = try Target(operation)
+            if case .version(let id, _) = target { keyID = id }
+            guard request.deadline > .now else { throw PendingRequest.late }
             keyName = try name(target, operation.kind, request, &worker)
             switch policy.decide(request.principal, operation.kind, key: keyName, context: operation.context) {
             case .denied(let reason):
-                return (.failure(Self.denied), request.record(index, keyName: keyName, .denied(reason: reason)))
+                return (.failure(Self.denied), request.record(index, keyName: keyName, keyID: keyID, .denied(reason: reason)))
             case .allowed(let allowing):
                 rule = allowing
             }
@@ -127,9 +135,9 @@ public final class Custodian: Sendable {
             return (.success(answer), request.record(index, key: key, .allowed(rule: rule ?? "")))
         } catch {
             if error.code == .denied {
-                return (.failure(Self.denied), request.record(index, keyName: keyName, .denied(reason: error.cause ?? "")))
+                return (.failure(Self.denied), request.record(index, keyName: keyName, keyID: keyID, .denied(reason: error.cause ?? "")))
             }
-            return (.failure(error), request.record(index, keyName: keyName, .failed(rule: rule, error)))
+            return (.failure(error), request.record(index, keyName: keyName, keyID: keyID, .failed(rule: rule, error)))
         }
     }
 
@@ -146,6 +154,8 @@ public final class Custodian: Sendable {
             }
             if let version = connection.catalog.ring.version(id) { return version.name }
             try worker.lookAgain()
+            // Its name only: whether it may be used is not for callers to learn that the policy then denies.
+            if let version = connection.catalog.ring.version(id) { return version.name }
             return try connection.catalog.ring.unwrappingVersion(id).name
         }
     }
@@ -245,7 +255,7 @@ extension CustodyRequest {
     /// A request of one of another's items.
     fileprivate init(one item: Item, of request: CustodyRequest) {
         self.init(
-            principal: request.principal, items: [item], onBehalfOf: request.onBehalfOf, connection: request.connection,
+            principal: request.principal, caller: request.caller, items: [item], onBehalfOf: request.onBehalfOf, connection: request.connection,
             request: request.request, arrival: request.arrival, deadline: request.deadline)
     }
 }

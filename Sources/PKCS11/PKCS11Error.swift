@@ -27,7 +27,8 @@ public struct PKCS11Error: Error, Sendable, CustomStringConvertible {
         self.message = message
     }
 
-    init(_ function: Function, _ returnValue: ReturnValue) {
+    /// What a function returned.
+    public init(_ function: Function, _ returnValue: ReturnValue) {
         self.code = .callFailed
         self.function = function
         self.returnValue = returnValue

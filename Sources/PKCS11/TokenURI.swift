@@ -70,9 +70,15 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
     }
 
-    /// The URI without what may be a PIN.
+    /// The URI up to what may be a PIN: the query, where RFC 7512 has it, or an attribute named so in the wrong place.
     private static func redacted(_ string: String) -> String {
-        guard let query = string.firstIndex(of: "?") else { return string }
-        return string[..<query] + "?…"
+        var end = string.firstIndex(of: "?") ?? string.endIndex
+        for index in string[..<end].indices where string[index] == ";" || string[index] == ":" {
+            if string[string.index(after: index)...].lowercased().hasPrefix("pin") {
+                end = string.index(after: index)
+                break
+            }
+        }
+        return end == string.endIndex ? string : string[..<end] + "…"
     }
 }

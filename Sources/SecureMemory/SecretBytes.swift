@@ -5,11 +5,14 @@ import CSystemShim
 /// They are zeroed when the last reference goes. Printing one shows its length only, so that none gets into a log or
 /// an error by accident; whoever needs the bytes says so with ``withBytes(_:)`` or ``exposed()``.
 public final class SecretBytes: Sendable, CustomStringConvertible, CustomReflectable {
+    /// Never shared with an array of anybody else's, since it is overwritten in the end.
     private let storage: [UInt8]
 
-    /// Takes the bytes over. Copies that the caller still holds are the caller's to wipe.
-    public init(_ bytes: consuming [UInt8]) {
-        self.storage = bytes
+    /// Copies the bytes. The caller's own are the caller's to wipe.
+    public init(_ bytes: some Collection<UInt8>) {
+        storage = [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
+            count = buffer.initialize(fromContentsOf: bytes)
+        }
     }
 
     deinit {
@@ -26,9 +29,12 @@ public final class SecretBytes: Sendable, CustomStringConvertible, CustomReflect
         return try body(span.bytes)
     }
 
-    /// The bytes as an array that shares this secret's storage: it is zeroed together with it, so it must not be
-    /// kept longer than the secret.
-    public func exposed() -> [UInt8] { storage }
+    /// A copy of the bytes, which the caller has to wipe.
+    public func exposed() -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: storage.count) { buffer, count in
+            count = buffer.initialize(fromContentsOf: storage)
+        }
+    }
 
     /// Whether both hold the same bytes; takes the same time wherever they differ.
     public func isEqual(to other: SecretBytes) -> Bool {
@@ -43,7 +49,8 @@ public final class SecretBytes: Sendable, CustomStringConvertible, CustomReflect
 }
 
 extension [UInt8] {
-    /// Overwrites the array's storage with zeros, also where other arrays share it.
+    /// Overwrites the array's storage with zeros, also where copies of the array share it: only for the last user of the
+    /// bytes.
     public func zeroize() {
         withUnsafeBytes { csystem_zeroize($0.baseAddress, $0.count) }
     }

@@ -60,17 +60,18 @@ import Testing
 
     @Test(arguments: [1, 4]) func shutdownAnswersEverythingOnceAndFinalises(_ workers: Int) async throws {
         try await SoftHSM.withToken { token in
+            try token.withSession { session in _ = try RootKeyTemplate(id: KeyID(newFor: 1).bytes).generate(session) }
             let answers = Answers()
-            try await token.withVault(workers: workers) { vault in
-                for number in 0..<500 { answers.submit(vault.request([operation]), number, to: vault) }
-                await vault.stop()
-                #expect(answers.all.count == 500)
-                #expect(answers.all.values.allSatisfy { $0.count == 1 })
-                #expect(answers.all.values.allSatisfy { $0 == [nil] || $0 == [.shuttingDown] })
-                #expect(await vault.code(operation) == .shuttingDown)
-                // C_Initialize would refuse if it were not finalised.
-                try token.withModule { #expect($0.isFinalized == false) }
-            }
+            let vault = try Vault(token, workers: workers)
+            vault.custodian.start()
+            try await vault.waitUntilReady()
+            for number in 0..<500 { answers.submit(vault.request([operation]), number, to: vault) }
+            await vault.stop()
+            #expect(answers.all.count == 500)
+            #expect(answers.all.values.allSatisfy { $0 == [nil] || $0 == [.shuttingDown] })
+            #expect(await vault.code(operation) == .shuttingDown)
+            // C_Initialize would refuse if it were not finalised.
+            try token.withModule { #expect($0.isFinalized == false) }
         }
     }
 
@@ -82,6 +83,34 @@ import Testing
             #expect(await vault.code(operation) == .tokenUnavailable)
             await vault.stop()
             #expect(await vault.code(operation) == .shuttingDown)
+        }
+    }
+
+    /// What is wrong for good is not called late: the caller would try it again.
+    @Test func aLateBatchStillSaysWhatIsWrongWithItsOperations() async throws {
+        try await SoftHSM.withToken { token in
+            try await token.withVault { vault in
+                let answers = Answers()
+                let tooLong = Custody.Operation.wrap(key: "root", plaintext: secret([UInt8](repeating: 1, count: 65_537)), context: .empty)
+                let operations = [operation, tooLong, .unwrap(blob: [1], context: .empty)]
+                for number in 0..<20 { answers.submit(vault.request(operations, within: .zero), number, to: vault) }
+                try await eventually("all answers") { answers.all.count == 20 }
+                #expect(answers.all.values.allSatisfy { $0 == [.deadlineExceeded, .payloadTooLarge, .malformedBlob] })
+            }
+        }
+    }
+
+    @Test func theWorkOfACallerWhoHasLeftIsNotDone() async throws {
+        try await SoftHSM.withToken { token in
+            try await token.withVault { vault in
+                let presence = CallerPresence()
+                let answers = Answers()
+                presence.leave()
+                answers.submit(vault.request([operation, operation], caller: presence), 1, to: vault)
+                try await eventually("the end of the request") { !answers.all.isEmpty }
+                #expect(answers.all == [1: [.internalError, .internalError]])
+                #expect(try vault.auditLines().isEmpty, "nothing was decided")
+            }
         }
     }
 

@@ -6,7 +6,7 @@ import Testing
 @Suite struct FaultTests {
     /// The whole table, by return value; only C_Decrypt reads some of them otherwise.
     static let table: [(Fault, [ReturnValue])] = [
-        (.pin, [.pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange, .userPINNotInitialized]),
+        (.pin, [.pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange]),
         (.data, [.encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange]),
         (.objectGone, [.objectHandleInvalid, .keyHandleInvalid]),
         (.objectForbidden, [.keyFunctionNotPermitted, .keyTypeInconsistent]),
@@ -16,7 +16,7 @@ import Testing
             .bufferTooSmall, .argumentsBad, .hostMemory, .deviceMemory, .sessionCount,
         ]),
         (.connection, [
-            .tokenNotPresent, .tokenNotRecognized, .deviceRemoved, .userNotLoggedIn, .cryptokiNotInitialized, .slotIDInvalid,
+            .tokenNotPresent, .tokenNotRecognized, .deviceRemoved, .userNotLoggedIn, .cryptokiNotInitialized, .slotIDInvalid, .userPINNotInitialized,
             .userAnotherAlreadyLoggedIn, ReturnValue(rawValue: 0x8000_0001), ReturnValue(rawValue: 0xCE53_4351),
         ]),
     ]

@@ -22,7 +22,8 @@ func expectError<R>(
 
 struct Succeeded: Error {}
 
-func secret(_ bytes: [UInt8]) -> SecretBytes { SecretBytes(Array(bytes)) }
+/// A secret of its own storage: one that shares an array's would zero it as well.
+func secret(_ bytes: [UInt8]) -> SecretBytes { SecretBytes(bytes.map { $0 }) }
 
 extension EncryptionContext {
     init(_ pairs: KeyValuePairs<String, String>) throws {

@@ -31,11 +31,12 @@ struct Vault {
     }
 
     func request(
-        _ operations: [Custody.Operation], by principal: Principal = .owner, within patience: Duration = .seconds(60)
+        _ operations: [Custody.Operation], by principal: Principal = .owner, within patience: Duration = .seconds(60),
+        caller: CallerPresence = CallerPresence()
     ) -> CustodyRequest {
         CustodyRequest(
-            principal: principal, items: operations.map { .init(kind: $0.kind, operation: .success($0)) }, onBehalfOf: .empty,
-            connection: 1, request: 1, arrival: .now, deadline: .now + patience)
+            principal: principal, caller: caller,
+            items: operations.map { .init(kind: $0.kind, operation: .success($0)) }, onBehalfOf: .empty, connection: 1, request: 1, arrival: .now, deadline: .now + patience)
     }
 
     func answers(_ operations: [Custody.Operation], by principal: Principal = .owner) async -> CustodyReply {

@@ -96,8 +96,6 @@ import Testing
                 #expect(again.returnValue == .userAlreadyLoggedIn)
                 try second.logout()
                 #expect(try !first.isUserLoggedIn())
-                let error = try failure { () throws(PKCS11Error) in try first.logout() }
-                #expect(error.function == .logout)
             }
         }
     }

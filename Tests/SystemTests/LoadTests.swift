@@ -89,32 +89,31 @@ import Testing
     /// Everything that was answered before the daemon was killed opens after the restart, and a client lives through it.
     @Test func killedUnderLoad() async throws {
         let first = try await RunningDaemon.start()
-        let answered = Mutex<[(payload: [UInt8], blob: [UInt8])]>([])
-        let isOver = Mutex(false)
+        let answered = Answered()
         let client = first.client(connections: 4, deadline: .seconds(60))
         try await withThrowingTaskGroup(of: Void.self) { group in
             for worker in 0..<8 {
                 group.addTask {
                     var number = 0
-                    while !isOver.withLock({ $0 }) {
+                    while !answered.isOver {
                         number += 1
                         let payload = Array("\(worker)/\(number)".utf8)
                         let wrapped = try await client.wrap(SecretBytes(payload), key: "root", context: ["tenant": "acme"])
-                        answered.withLock { $0.append((payload, wrapped.blob)) }
+                        answered.add(payload, wrapped.blob)
                     }
                 }
             }
             var daemon = first
             for round in 1...3 {
-                let before = answered.withLock { $0.count }
-                try await eventually("answers before kill \(round)") { answered.withLock { $0.count } > before + 200 }
+                let before = answered.all.count
+                try await eventually("answers before kill \(round)") { answered.all.count > before + 200 }
                 daemon.process.signal(SIGKILL)
                 try await daemon.process.end()
                 daemon = try await daemon.again()
             }
-            isOver.withLock { $0 = true }
+            answered.end()
             try await group.waitForAll()
-            let all = answered.withLock { $0 }
+            let all = answered.all
             #expect(all.count > 600)
             for (payload, blob) in all {
                 #expect(try await client.unwrap(blob, context: ["tenant": "acme"]).plaintext.exposed() == payload)
@@ -123,4 +122,15 @@ import Testing
             _ = daemon
         }
     }
+}
+
+/// What the callers of one test were answered.
+private final class Answered: Sendable {
+    private let state = Mutex<(pairs: [(payload: [UInt8], blob: [UInt8])], isOver: Bool)>(([], false))
+
+    var all: [(payload: [UInt8], blob: [UInt8])] { state.withLock { $0.pairs } }
+    var isOver: Bool { state.withLock { $0.isOver } }
+
+    func add(_ payload: [UInt8], _ blob: [UInt8]) { state.withLock { $0.pairs.append((payload, blob)) } }
+    func end() { state.withLock { $0.isOver = true } }
 }

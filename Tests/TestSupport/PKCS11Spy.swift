@@ -8,6 +8,7 @@ public struct PKCS11Spy: Sendable {
     private static let shared: Result<PKCS11Spy, any Error> = Result {
         let path = try locate()
         let directory = try TemporaryDirectory()
+        directory.removeAtExit()
         // Once per process, for the same reason as SoftHSM's configuration.
         setenv("PKCS11SPY", try SoftHSM.modulePath(), 1)
         setenv("PKCS11SPY_OUTPUT", directory.file("calls"), 1)

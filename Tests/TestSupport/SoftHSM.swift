@@ -32,6 +32,7 @@ public enum SoftHSM {
     /// threads may read it at any time; what changes from token to token is the file, which C_Initialize reads.
     private static let processConfiguration: Result<TemporaryDirectory, any Error> = Result {
         let directory = try TemporaryDirectory()
+        directory.removeAtExit()
         setenv("SOFTHSM2_CONF", directory.file("softhsm2.conf"), 1)
         return directory
     }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// A folder of one test's own, removed with everything in it when the last reference goes.
 ///
@@ -13,6 +14,17 @@ public final class TemporaryDirectory: Sendable {
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Removes it when the process exits, for one that a static property holds: those never go.
+    func removeAtExit() {
+        Self.leftovers.withLock { if $0.isEmpty { atexit { TemporaryDirectory.removeLeftovers() } }; $0.append(path) }
+    }
+
+    private static let leftovers = Mutex<[String]>([])
+
+    private static func removeLeftovers() {
+        for path in leftovers.withLock({ $0 }) { try? FileManager.default.removeItem(atPath: path) }
+    }
 
     /// The path of a file in it.
     public func file(_ name: String) -> String { path + "/" + name }

@@ -114,6 +114,11 @@ public struct Envelope: Sendable, Hashable {
         guard isAlphabet, let data = Data(base64Encoded: base64) else {
             throw CustodyError(.malformedBlob, "the text after \(textPrefix) is not base64url without padding")
         }
-        return Array(data)
+        let bytes = Array(data)
+        // Bits behind the last byte must be zero, or several texts would stand for one blob.
+        guard Self.text(bytes).utf8.elementsEqual(trimmed.utf8) else {
+            throw CustodyError(.malformedBlob, "the text after \(textPrefix) does not end where its last byte ends")
+        }
+        return bytes
     }
 }

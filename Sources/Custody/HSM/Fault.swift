@@ -28,7 +28,7 @@ enum Fault: Sendable, Equatable {
             return
         }
         switch value {
-        case .pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange, .userPINNotInitialized:
+        case .pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange:
             self = .pin
         case .encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange:
             self = .data
@@ -44,7 +44,7 @@ enum Fault: Sendable, Equatable {
             .bufferTooSmall, .argumentsBad, .hostMemory, .deviceMemory, .sessionCount:
             self = .session
         default:
-            // Token removed, not logged in, module not initialised, a vendor's own code.
+            // Token removed, being initialised (no user PIN yet), not logged in, module not initialised, a vendor's own code.
             self = .connection
         }
     }

@@ -37,8 +37,10 @@ public struct PINSource: Sendable, Hashable {
             if count <= 0 { break }
             length += count
         }
+        // A file from another system ends its line with CR LF; a CR taken for a part of the PIN would cost a try.
         if length > 0, buffer[length - 1] == UInt8(ascii: "\n") { length -= 1 }
-        let pin = SecretBytes(Array(buffer[..<length]))
+        if length > 0, buffer[length - 1] == UInt8(ascii: "\r") { length -= 1 }
+        let pin = SecretBytes(buffer[..<length])
         buffer.zeroize()
         return (1...256).contains(length) && pin.withBytes({ !$0.contains(0x0A) }) ? pin : nil
     }

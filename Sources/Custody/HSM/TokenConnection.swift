@@ -61,6 +61,8 @@ public final class TokenConnection: Sendable {
         }
         wake.signal()
         closed.wait()
+        // Whoever closes again finds it closed.
+        closed.signal()
     }
 
     /// The state as seen from outside.

@@ -70,6 +70,8 @@ final class TokenLink: Sendable {
                 .tokenLocked,
                 "token '\(token.label)' has one try left for its user PIN, so none is made; log in once by hand with the right PIN")
         }
+        // Somebody is initialising it just now, or has not finished: it will come.
+        guard token.isUserPINInitialized else { throw unavailable(PKCS11Error(.login, .userPINNotInitialized)) }
         let pin = try settings.pin.read()
         let session = try open(module, token.slot, settings)
         do {

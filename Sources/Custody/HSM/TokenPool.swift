@@ -32,7 +32,6 @@ final class TokenPool<Work: TokenWork>: Sendable {
         var idleWorkers = 0
         var isClockIdle = false
         var isStopping = false
-        var liveThreads: Int
     }
 
     let queueLimit: Int
@@ -51,7 +50,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         self.connection = connection
         self.workers = workers
         self.queueLimit = queueLimit
-        state = Mutex(State(running: Array(repeating: [], count: workers), liveThreads: workers + 1))
+        state = Mutex(State(running: Array(repeating: [], count: workers)))
     }
 
     func start() {
@@ -100,11 +99,13 @@ final class TokenPool<Work: TokenWork>: Sendable {
 
     /// Takes no more work, lets the workers finish what is queued, and answers what is left after `patience`.
     func stop(drainingFor patience: Duration) {
-        let idle = state.withLock { state in
+        let idle: Int? = state.withLock { state in
+            guard !state.isStopping else { return nil }
             state.isStopping = true
             defer { state.idleWorkers = 0 }
             return state.idleWorkers
         }
+        guard let idle else { return }
         for _ in 0..<idle { workAvailable.signal() }
         clockNeeded.signal()
         let end = DispatchTime.now() + patience.dispatchInterval

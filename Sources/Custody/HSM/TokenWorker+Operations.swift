@@ -34,17 +34,18 @@ extension TokenWorker {
                         throw CustodyError(.keyNotUsable, "\(key.title) can't be used: the token says that it was removed or that its attributes forbid it")
                     }
                     isSecondTry = true
-                    try lookAgain()
+                    // Only a look that begins now shows what changed; one of a moment ago has the same stale object.
+                    try lookAgain(since: .now)
                 }
             }
         }
     }
 
-    /// Looks at the keys on the token, unless that was done a moment ago.
-    mutating func lookAgain() throws(CustodyError) {
+    /// Looks at the keys on the token, unless that was done a moment ago: unknown key ids from a client must not turn
+    /// into searches of the token.
+    mutating func lookAgain(since moment: ContinuousClock.Instant = .now - .milliseconds(20)) throws(CustodyError) {
         do {
-            // Not more often than this: unknown key ids from a client must not turn into searches of the token.
-            try refreshKeys(since: .now - .milliseconds(20))
+            try refreshKeys(since: moment)
         } catch {
             if case .custody(let error) = error { throw error }
             throw CustodyError(.tokenUnavailable, "the keys on the token can't be read", retryAfterMilliseconds: 100)

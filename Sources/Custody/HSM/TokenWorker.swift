@@ -34,8 +34,8 @@ struct TokenWorker: ~Copyable {
             if openOn !== link { open = nil }
             self.link = link
         } catch {
+            // The session stays until there is another link: closing it now could meet C_Finalize on the keeper's thread.
             unavailable = error
-            open = nil
         }
     }
 

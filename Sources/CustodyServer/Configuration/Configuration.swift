@@ -103,14 +103,19 @@ public struct Configuration: Sendable {
         if socket.utf8.count > 107 {
             table.problem("socket", "'socket' has \(socket.utf8.count) bytes; a Unix socket's path has at most 107")
         }
+        let defaultDeadline = table.int("default-deadline-ms", in: 1...600_000, default: 5_000)
+        let longestDeadline = table.int("longest-deadline-ms", in: 1...600_000, default: 60_000)
+        if defaultDeadline > longestDeadline {
+            table.problem("default-deadline-ms", "'default-deadline-ms' must not be above 'longest-deadline-ms', \(longestDeadline)")
+        }
         defer { table.finish() }
         return Server(
             socket: socket,
             socketMode: mode ?? 0o660,
             connections: table.int("connections", in: 1...65_536, default: 1_024),
             requestsInFlight: table.int("requests-in-flight", in: 1...65_536, default: 256),
-            defaultDeadline: .milliseconds(table.int("default-deadline-ms", in: 1...600_000, default: 5_000)),
-            longestDeadline: .milliseconds(table.int("longest-deadline-ms", in: 1...600_000, default: 60_000)),
+            defaultDeadline: .milliseconds(defaultDeadline),
+            longestDeadline: .milliseconds(longestDeadline),
             queueLimit: table.int("queue", in: 1...1_000_000, default: 1_024),
             drain: .milliseconds(table.int("drain-ms", in: 0...600_000, default: 5_000)))
     }

@@ -23,6 +23,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private let custodian: Custodian
     private let limits: ConnectionLimits
     private let log: Logger
+    private let presence = CallerPresence()
     private var parser = FrameParser(limit: Frame.requestLimit)
     private var outbox: Outbox?
     private var inFlight = 0
@@ -54,6 +55,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         } catch {
             refuse(error, context)
         }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        presence.leave()
+        context.fireChannelInactive()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -109,7 +115,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard let outbox else { return }
         custodian.submit(
             CustodyRequest(
-                principal: principal, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
+                principal: principal, caller: presence, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
                 connection: number, request: requestID, arrival: now, deadline: now + min(patience, limits.longestDeadline))
         ) { reply in
             outbox.add(requestID, reply)

@@ -14,6 +14,8 @@ import Synchronization
 final class Door: Sendable {
     private struct State {
         var channels: [UInt64: any Channel] = [:]
+        /// Connections that are admitted, also those on their way to an event loop.
+        var admitted = 0
         var nextNumber: UInt64 = 1
         var isClosed = false
     }
@@ -83,7 +85,8 @@ final class Door: Sendable {
             return
         }
         let number: UInt64? = state.withLock { state in
-            guard state.channels.count < connectionLimit else { return nil }
+            guard state.admitted < connectionLimit else { return nil }
+            state.admitted += 1
             defer { state.nextNumber += 1 }
             return state.nextNumber
         }
@@ -105,7 +108,9 @@ final class Door: Sendable {
             .whenComplete { result in
                 switch result {
                 case .success(let channel): self.register(channel, number)
-                case .failure(let error): log.warning("a connection can't be served", metadata: ["cause": "\(error)"])
+                case .failure(let error):
+                    self.state.withLock { $0.admitted -= 1 }
+                    log.warning("a connection can't be served", metadata: ["cause": "\(error)"])
                 }
             }
     }
@@ -116,7 +121,10 @@ final class Door: Sendable {
             return state.isClosed
         }
         channel.closeFuture.whenComplete { _ in
-            _ = self.state.withLock { $0.channels.removeValue(forKey: number) }
+            self.state.withLock { state in
+                state.channels[number] = nil
+                state.admitted -= 1
+            }
         }
         if isClosed { channel.close(promise: nil) }
     }

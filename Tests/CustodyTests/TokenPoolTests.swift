@@ -1,0 +1,55 @@
+import Dispatch
+import Foundation
+import Logging
+import PKCS11
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Custody
+
+/// What the pool does while a call into the HSM hangs; no HSM is needed for that.
+@Suite struct TokenPoolTests {
+    /// Hangs until it is let go, as a call does when the network swallows it.
+    private final class Hanging: TokenWork {
+        let deadline: ContinuousClock.Instant
+        let weight = 1
+        let isLetGo = DispatchSemaphore(value: 0)
+        let events = Mutex<[String]>([])
+
+        init(_ patience: Duration) { deadline = .now + patience }
+
+        func run(_ worker: inout TokenWorker) {
+            events.withLock { $0.append("run") }
+            isLetGo.wait()
+        }
+
+        static func settle(_ batch: [Hanging]) { for work in batch { work.events.withLock { $0.append("settled") } } }
+        func expire() { events.withLock { if $0.last != "expired" { $0.append("expired") } } }
+        func abandon() { events.withLock { $0.append("abandoned") } }
+        var seen: [String] { events.withLock { $0 } }
+    }
+
+    @Test func deadlinesAndTheEndAreKeptWhileAWorkerHangs() async throws {
+        let settings = TokenSettings(module: "/nonexistent", uri: TokenURI(label: "none"), pin: PINSource(path: "/nonexistent"))
+        let connection = TokenConnection(
+            settings, catalog: KeyCatalog(), lookInterval: .seconds(3_600),
+            log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let pool = TokenPool<Hanging>(connection, workers: 1, queueLimit: 2)
+        pool.start()
+        let hanging = Hanging(.milliseconds(1))
+        try pool.submit(hanging)
+        try await eventually("a worker that hangs, and its deadline") { hanging.seen == ["run", "expired"] }
+        let waiting = Hanging(.seconds(3_600))
+        let late = Hanging(.zero)
+        try pool.submit(waiting)
+        try pool.submit(late)
+        try await eventually("the deadline of what waits") { late.seen == ["expired"] }
+        try expectError(.overloaded) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1))) }
+        pool.stop(drainingFor: .zero)
+        #expect(waiting.seen == ["abandoned"])
+        try expectError(.shuttingDown) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1))) }
+        for work in [hanging, waiting, late] { work.isLetGo.signal() }
+        try await eventually("the worker's end") { hanging.seen.contains("settled") }
+    }
+}
