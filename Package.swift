@@ -111,6 +111,14 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "CustodyctlTests",
+            dependencies: [
+                "CustodyClient", "CustodyProtocol", "SecureMemory", "TestSupport",
+                // The programs that the tests start.
+                "custodyd", "custodyctl",
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
             swiftSettings: strict),

@@ -150,7 +150,7 @@ public final class Custodian: Sendable {
         case .version(let id, _):
             // Nothing is looked up for whoever may do this with no key at all.
             guard policy.mayEver(request.principal, kind) else {
-                throw CustodyError(.denied, "denied", cause: "no grant of this principal covers it")
+                throw CustodyError(.denied, "denied", cause: policy.objection(to: request.principal))
             }
             if let version = connection.catalog.ring.version(id) { return version.name }
             try worker.lookAgain()

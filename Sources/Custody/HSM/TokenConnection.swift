@@ -198,6 +198,8 @@ public final class TokenConnection: Sendable {
             log.notice("token ready", metadata: ["token": "\(link.token.label)", "serial": "\(link.token.serial)"])
             report(catalog.ring)
         } catch {
+            var error = error
+            if error.code == .tokenLocked { error.message += "; no further try is made until custodyd is restarted" }
             state.withLock { state in
                 guard case .connecting = state.phase else { return }
                 if error.code == .tokenLocked {

@@ -80,8 +80,7 @@ final class TokenLink: Sendable {
             switch Fault(error) {
             case _ where error.returnValue == .userAlreadyLoggedIn: break
             case .pin:
-                throw CustodyError(
-                    .tokenLocked, "the token refused the PIN; no further try is made until an operator acts", cause: "\(error)")
+                throw CustodyError(.tokenLocked, "the token refused the PIN", cause: "\(error)")
             default: throw unavailable(error)
             }
         }

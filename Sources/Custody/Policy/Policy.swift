@@ -92,15 +92,18 @@ public struct Policy: Sendable {
     public func decide(
         _ principal: Principal, _ kind: Operation.Kind, key: String?, context: EncryptionContext?
     ) -> Decision {
-        var isKnown = false
         for grant in grants where grant.subject.includes(principal) {
-            isKnown = true
             // Status shows no key's content, so patterns on keys and contexts do not narrow it.
             if kind == .status ? grant.operations.contains(.status) : grant.allows(kind, key: key, context: context) {
                 return .allowed(rule: grant.rule)
             }
         }
-        return .denied(reason: isKnown ? "no grant of this principal covers it" : "no grant names this principal")
+        return .denied(reason: objection(to: principal))
+    }
+
+    /// Why the audit log says that a principal was denied, if no grant allows what it asks for.
+    func objection(to principal: Principal) -> String {
+        grants.contains { $0.subject.includes(principal) } ? "no grant of this principal covers it" : "no grant names this principal"
     }
 
     /// Whether any grant lets the principal do this with some key: if none does, nothing is looked up for it.

@@ -38,6 +38,7 @@ struct BlobFiles: ParsableArguments {
     /// A blob in either form.
     func readBlob() throws -> [UInt8] {
         let bytes = try read()
+        guard !bytes.isEmpty else { throw ToolError("malformed-blob", "the input is empty; a blob is expected, as bytes or as text") }
         if bytes.starts(with: Envelope.magic) { return bytes }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw ToolError("malformed-blob", "the input is no blob of Custody's, neither the bytes nor the text form \(Envelope.textPrefix)...")

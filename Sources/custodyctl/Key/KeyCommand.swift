@@ -7,6 +7,8 @@ struct KeyCommand: ParsableCommand {
         discussion: """
             A root key is a name with versions; each version is one AES-256 key that was made inside the token and never \
             leaves it. The newest active version wraps.
+
+            Example: custodyctl key list
             """,
         subcommands: [
             KeyGenerateCommand.self, KeyListCommand.self, KeyShowCommand.self, KeyRotateCommand.self, KeyDestroyCommand.self,
