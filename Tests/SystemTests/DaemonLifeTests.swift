@@ -73,10 +73,12 @@ import Testing
             """)
         let process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
         try await process.line(containing: "the token is not usable")
-        let client = CustodyClient(.init(socket: token.directory.file("s"), deadline: .milliseconds(300)))
-        let status = try await client.status()
-        #expect(status.token.state != .ready)
-        await #expect(throws: CustodyClientError.self) { try await client.wrap(SecretBytes([1]), key: "root") }
+        let client = CustodyClient(.init(socket: token.directory.file("s"), deadline: .seconds(60)))
+        #expect(try await client.status().token.state != .ready)
+        // A client waits for a token that may come, but not past its deadline.
+        let impatient = CustodyClient(.init(socket: token.directory.file("s"), deadline: .milliseconds(300)))
+        await #expect(throws: CustodyClientError.self) { try await impatient.wrap(SecretBytes([1]), key: "root") }
+        await impatient.shutdown()
         try await token.initialize(label: "late")
         try await process.line(containing: "token ready")
         try await eventually("ready") { try await client.status().token.state == .ready }
