@@ -36,6 +36,9 @@ struct Measure: ParsableCommand {
     @Option(help: "How long a scenario runs in each round, in milliseconds.")
     var milliseconds = 1_000
 
+    @Option(help: "Only the scenarios whose name and callers, such as 'custodyd, one per frame 64', contain this.")
+    var only = ""
+
     @Option(help: "The payload's size in bytes.")
     var size = 184
 
@@ -48,12 +51,13 @@ struct Measure: ParsableCommand {
         let socket = configuration.server.socket
         let floor = try Floor(config: config, key: key, size: size)
         defer { floor.stop() }
-        let scenarios =
+        let all =
             callers.map { Scenario("direct PKCS#11, in-process", callers: $0, batch: 1) { direct.caller() } }
             + callers.map { Scenario("smallest blocking server", callers: $0, batch: 1, server: floor.pid) { try FrameCaller(floor.socket, key: key, size: size, batch: 1) } }
             + callers.map { Scenario("custodyd, one per frame", callers: $0, batch: 1) { try FrameCaller(socket, key: key, size: size, batch: 1) } }
             + [1, 8].map { Scenario("custodyd, batches of 64", callers: $0, batch: 64) { try FrameCaller(socket, key: key, size: size, batch: 64) } }
             + callers.map { Scenario("CustodyClient, 2 connections", callers: $0, batch: 1, client: socket) }
+        let scenarios = all.filter { only.isEmpty || "\($0.name) \($0.callers)".contains(only) }
         for round in 1...max(1, rounds) {
             FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
             for scenario in scenarios {
