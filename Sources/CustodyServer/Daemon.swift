@@ -47,12 +47,14 @@ public struct Daemon: Service, CustomStringConvertible {
         door.close()
         let drain = configuration.server.drain
         try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
-        await door.closeConnections()
+        await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
         log.notice("custodyd has stopped")
     }
 
     private func harden() {
+        // Connections must not take the descriptors that the HSM's module needs.
+        ProcessHardening.raiseDescriptorLimit()
         if let failure = ProcessHardening.forbidDumps() {
             log.warning("core dumps can't be forbidden", metadata: ["cause": "\(String(cString: strerror(failure)))"])
         }

@@ -15,6 +15,9 @@ public enum ProcessHardening {
         return failure == 0 ? nil : failure
     }
 
+    /// Raises the soft limit on open files to the hard one.
+    public static func raiseDescriptorLimit() { csystem_raise_descriptor_limit() }
+
     /// Locks all memory where the limit allows it.
     public static func lockMemory() -> MemoryLock {
         switch csystem_lock_memory() {

@@ -28,7 +28,7 @@ int csystem_forbid_dumps(void);
 /// Returns 1 if locked, 0 if the limit forbids it, or a negative errno.
 int csystem_lock_memory(void);
 
-/// Creates (mode 0666 less the umask that is given) and binds a listening Unix socket, leaving the process' umask alone.
+/// Binds a listening, non-blocking Unix socket whose file has exactly this mode from the beginning.
 /// Returns the descriptor, or a negative errno.
 int csystem_listen_unix(const char *path, unsigned int mode, int backlog);
 
@@ -37,3 +37,6 @@ int csystem_connect_unix(const char *path);
 
 /// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK. Returns the descriptor, or a negative errno.
 int csystem_accept(int listener);
+
+/// Raises the soft limit on open files to the hard one, if the kernel lets it.
+void csystem_raise_descriptor_limit(void);

@@ -9,9 +9,14 @@ import Synchronization
 /// What a connection is allowed.
 struct ConnectionLimits: Sendable {
     var requestsInFlight: Int
+    /// Bodies of requests that are not answered yet.
+    var bytesInFlight: Int
     var defaultDeadline: Duration
     var longestDeadline: Duration
 }
+
+/// Tells a connection to end when its answers are written.
+struct EndConnection: Sendable {}
 
 /// One client's connection: cuts frames, hands requests to the custodian, writes answers in whatever order they come.
 final class ConnectionHandler: ChannelInboundHandler {
@@ -27,6 +32,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var parser = FrameParser(limit: Frame.requestLimit)
     private var outbox: Outbox?
     private var inFlight = 0
+    private var bytesInFlight = 0
+    /// Answers that the kernel has not taken yet.
+    private var unwritten = 0
     /// The client sends no more, or the server reads no more: the connection ends with the last answer.
     private var isEnding = false
 
@@ -46,6 +54,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
+    func handlerRemoved(context: ChannelHandlerContext) {
+        // The outbox knows the handler and the handler the outbox: together they would outlive the connection.
+        outbox = nil
+        parser = FrameParser(limit: Frame.requestLimit)
+    }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isEnding else { return }
         var bytes = unwrapInboundIn(data)
@@ -63,10 +77,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent {
-            isEnding = true
-            endIfDone(context)
-        }
+        if case .inputClosed? = event as? ChannelEvent { end(context) }
+        if event is EndConnection { end(context) }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -89,6 +101,9 @@ final class ConnectionHandler: ChannelInboundHandler {
         guard inFlight < limits.requestsInFlight else {
             return write(frame.requestID, .overloaded, "this connection has \(limits.requestsInFlight) requests in flight already", retryAfter: 50, context)
         }
+        guard inFlight == 0 || bytesInFlight + frame.body.readableBytes <= limits.bytesInFlight else {
+            return write(frame.requestID, .overloaded, "this connection has \(bytesInFlight) bytes of requests in flight already", retryAfter: 50, context)
+        }
         let body = Array(frame.body.readableBytesView)
         defer { body.zeroize() }
         let request: WireRequest
@@ -110,15 +125,16 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
         let now = ContinuousClock.now
         let patience = request.deadlineMs == 0 ? limits.defaultDeadline : .milliseconds(request.deadlineMs)
-        inFlight += 1
-        let requestID = frame.requestID
         guard let outbox else { return }
+        inFlight += 1
+        bytesInFlight += body.count
+        let (requestID, size) = (frame.requestID, body.count)
         custodian.submit(
             CustodyRequest(
                 principal: principal, caller: presence, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
                 connection: number, request: requestID, arrival: now, deadline: now + min(patience, limits.longestDeadline))
         ) { reply in
-            outbox.add(requestID, reply)
+            outbox.add(Outbox.Reply(requestID: requestID, requestSize: size, reply: reply))
         }
     }
 
@@ -145,14 +161,31 @@ final class ConnectionHandler: ChannelInboundHandler {
     ) {
         var buffer = context.channel.allocator.buffer(capacity: 256)
         append(requestID, WireMapping.response(WireMapping.error(code, message, retryAfter: retryAfter)), to: &buffer)
-        context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+        send(buffer, context)
     }
 
     private func write(_ replies: [Outbox.Reply], _ context: ChannelHandlerContext) {
         inFlight -= replies.count
+        bytesInFlight -= replies.reduce(0) { $0 + $1.requestSize }
         var buffer = context.channel.allocator.buffer(capacity: 384 * replies.count)
         for reply in replies { append(reply.requestID, WireMapping.response(reply.reply), to: &buffer) }
-        context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+        send(buffer, context)
+        endIfDone(context)
+    }
+
+    private func send(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
+        unwritten += 1
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(buffer)).whenComplete { _ in
+            let (handler, context) = bound.value
+            handler.unwritten -= 1
+            handler.endIfDone(context)
+        }
+    }
+
+    /// Ends the connection when what is under way is answered and the answers are with the kernel.
+    func end(_ context: ChannelHandlerContext) {
+        isEnding = true
         endIfDone(context)
     }
 
@@ -168,8 +201,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     private func endIfDone(_ context: ChannelHandlerContext) {
-        // The close is queued behind the writes.
-        if isEnding, inFlight == 0 { context.close(promise: nil) }
+        // A close does not wait for writes: it would cut them off.
+        if isEnding, inFlight == 0, unwritten == 0 { context.close(promise: nil) }
     }
 }
 
@@ -178,6 +211,7 @@ final class ConnectionHandler: ChannelInboundHandler {
 private final class Outbox: Sendable {
     struct Reply: Sendable {
         let requestID: UInt32
+        let requestSize: Int
         let reply: CustodyReply
     }
 
@@ -190,9 +224,9 @@ private final class Outbox: Sendable {
         self.deliver = deliver
     }
 
-    func add(_ requestID: UInt32, _ reply: CustodyReply) {
+    func add(_ reply: Reply) {
         let isFirst = waiting.withLock { waiting in
-            waiting.append(Reply(requestID: requestID, reply: reply))
+            waiting.append(reply)
             return waiting.count == 1
         }
         guard isFirst else { return }

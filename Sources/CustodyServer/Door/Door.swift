@@ -1,5 +1,6 @@
 import CSystemShim
 import Custody
+import CustodyProtocol
 import Foundation
 import Glibc
 import Logging
@@ -34,7 +35,7 @@ final class Door: Sendable {
         self.group = group
         self.log = log
         limits = ConnectionLimits(
-            requestsInFlight: configuration.requestsInFlight, defaultDeadline: configuration.defaultDeadline,
+            requestsInFlight: configuration.requestsInFlight, bytesInFlight: 4 * Frame.requestLimit, defaultDeadline: configuration.defaultDeadline,
             longestDeadline: configuration.longestDeadline)
         connectionLimit = configuration.connections
         stop = Pipe()
@@ -54,10 +55,17 @@ final class Door: Sendable {
         stop.fileHandleForWriting.write(Data([0]))
     }
 
-    /// Closes every connection after what was written to it.
-    func closeConnections() async {
+    /// Ends every connection when its answers are written; one whose client does not read them is closed after `patience`.
+    func closeConnections(within patience: Duration) async {
         let channels = state.withLock { Array($0.channels.values) }
-        for channel in channels { try? await channel.close() }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for channel in channels { try? await channel.closeFuture.get() } }
+            group.addTask { try? await Task.sleep(for: patience) }
+            await group.next()
+            for channel in channels { channel.close(promise: nil) }
+            group.cancelAll()
+        }
     }
 
     private func accept(_ socket: SocketOwner) {
