@@ -119,6 +119,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "CustodyProtocolTests", dependencies: ["CustodyProtocol", nioCore], swiftSettings: strict),
+        .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
             swiftSettings: strict),

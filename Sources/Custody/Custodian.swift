@@ -213,7 +213,9 @@ extension Custodian {
         case (.generateDataKey(let name, let length, let withPlaintext, let context), _):
             return try worker.onKey(catalog, { ring throws(CustodyError) in try ring.wrappingVersion(of: name) }) {
                 (worker, key) throws(TokenWorker.Failure) in
-                let dataKey = SecretBytes(try worker.run { (session) throws(PKCS11Error) in try session.random(count: length) })
+                let random = try worker.run { (session) throws(PKCS11Error) in try session.random(count: length) }
+                defer { random.zeroize() }
+                let dataKey = SecretBytes(random)
                 let blob = try worker.seal(dataKey, key, context)
                 return (.dataKey(blob: blob, plaintext: withPlaintext ? dataKey : nil, KeyReference(key)), KeyReference(key))
             }

@@ -70,13 +70,17 @@ final class Connection: Sendable {
                 var frame = channel.allocator.buffer(capacity: Frame.headerLength + body.count)
                 Frame.write(requestID: id, body: body, to: &frame)
                 enqueue(Call(id: id, frame: frame, deadline: deadline, continuation: continuation))
+                // Cancelled before the call was known: nobody else tells the handler.
+                if Task.isCancelled { cancel(id) }
             }
         } onCancel: {
-            handler.eventLoop.execute {
-                self.handler.value.fail(id, CustodyClientError(.deadlineExceeded, "the call was cancelled"))
-            }
+            cancel(id)
         }
         return try result.get()
+    }
+
+    private func cancel(_ id: UInt32) {
+        handler.eventLoop.execute { self.handler.value.fail(id, CustodyClientError(.cancelled, "the call was cancelled")) }
     }
 
     private func enqueue(_ call: Call) {

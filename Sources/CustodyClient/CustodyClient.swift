@@ -163,6 +163,6 @@ public struct CustodyClient: Sendable {
     ) async throws(CustodyClientError) {
         let wait = duration + duration * Double.random(in: 0...0.5)
         guard ContinuousClock.now + wait < deadline else { throw error }
-        do { try await Task.sleep(for: wait) } catch { throw CustodyClientError(.deadlineExceeded, "the call was cancelled") }
+        do { try await Task.sleep(for: wait) } catch { throw CustodyClientError(.cancelled, "the call was cancelled") }
     }
 }

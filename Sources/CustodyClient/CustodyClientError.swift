@@ -11,6 +11,8 @@ public struct CustodyClientError: Error, Sendable, CustomStringConvertible {
         case connectionLost
         /// No answer came within the deadline. The server may have done the operation all the same.
         case deadlineExceeded
+        /// The task that made the call was cancelled.
+        case cancelled
         /// The server's bytes are not an answer of this protocol.
         case protocolViolation
         /// The request can't be sent: it is longer than a frame may be.

@@ -123,16 +123,16 @@ extension CustodyClient {
                 self = .wrapped(WrappedBlob(blob: Array(wrapped.blob), keyName: wrapped.keyName, keyVersion: wrapped.keyVersion))
             case .unwrapped(let unwrapped):
                 self = .unwrapped(UnwrappedBlob(
-                    plaintext: SecretBytes(Array(unwrapped.plaintext)), keyName: unwrapped.keyName, keyVersion: unwrapped.keyVersion))
+                    plaintext: SecretBytes(unwrapped.plaintext), keyName: unwrapped.keyName, keyVersion: unwrapped.keyVersion))
             case .dataKey(let dataKey):
                 self = .dataKey(DataKey(
-                    blob: Array(dataKey.blob), plaintext: dataKey.plaintext.isEmpty ? nil : SecretBytes(Array(dataKey.plaintext)),
+                    blob: Array(dataKey.blob), plaintext: dataKey.plaintext.isEmpty ? nil : SecretBytes(dataKey.plaintext),
                     keyName: dataKey.keyName, keyVersion: dataKey.keyVersion))
             case .encrypted(let encrypted):
                 self = .encrypted(RawCiphertext(
                     keyID: Array(encrypted.keyID), nonce: Array(encrypted.nonce), ciphertext: Array(encrypted.ciphertext),
                     tag: Array(encrypted.tag)))
-            case .decrypted(let decrypted): self = .decrypted(SecretBytes(Array(decrypted.plaintext)))
+            case .decrypted(let decrypted): self = .decrypted(SecretBytes(decrypted.plaintext))
             case .status(let status): self = .status(status)
             case .error, nil: return nil
             }

@@ -40,7 +40,7 @@ enum WireMapping {
     private static func operation(_ operation: WireOperation) throws(CustodyError) -> Custody.Operation {
         switch operation.kind {
         case .wrap(let wrap):
-            return .wrap(key: wrap.keyName, plaintext: SecretBytes(Array(wrap.plaintext)), context: try context(wrap.context))
+            return .wrap(key: wrap.keyName, plaintext: SecretBytes(wrap.plaintext), context: try context(wrap.context))
         case .unwrap(let unwrap):
             return .unwrap(blob: Array(unwrap.blob), context: try context(unwrap.context))
         case .rewrap(let rewrap):
@@ -50,7 +50,7 @@ enum WireMapping {
                 key: dataKey.keyName, length: dataKey.length == 0 ? 32 : Int(dataKey.length),
                 withPlaintext: !dataKey.withoutPlaintext, context: try context(dataKey.context))
         case .encrypt(let encrypt):
-            return .encrypt(key: encrypt.keyName, plaintext: SecretBytes(Array(encrypt.plaintext)), aad: Array(encrypt.aad))
+            return .encrypt(key: encrypt.keyName, plaintext: SecretBytes(encrypt.plaintext), aad: Array(encrypt.aad))
         case .decrypt(let decrypt):
             return .decrypt(RawCiphertext(
                 keyID: Array(decrypt.keyID), nonce: Array(decrypt.nonce), ciphertext: Array(decrypt.ciphertext),

@@ -116,6 +116,11 @@ public struct AttributeSet: Sendable, Hashable {
 
     public func bytes(_ type: AttributeType) -> [UInt8]? { values[type] }
 
+    /// The same set with one value replaced.
+    public func replacing(_ attribute: Attribute) -> AttributeSet {
+        AttributeSet(values: values.merging([attribute.type: attribute.bytes]) { _, new in new })
+    }
+
     /// A CK_DATE as `YYYY-MM-DD`; nil if the object has none.
     public func date(_ type: AttributeType) -> String? {
         guard let bytes = values[type], bytes.count == 8 else { return nil }

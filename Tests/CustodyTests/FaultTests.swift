@@ -24,7 +24,7 @@ import Testing
     @Test func everyRowForEveryFunction() {
         for (fault, values) in Self.table {
             for value in values {
-                for function in Function.allCases {
+                for function in Function.allCases where function != .login {
                     #expect(Fault(PKCS11Error(function, value)) == fault, "\(function) \(value)")
                 }
             }
@@ -33,7 +33,7 @@ import Testing
 
     @Test(arguments: [ReturnValue.generalError, .functionFailed, .deviceError])
     func onlyDecryptIsAmbiguous(_ value: ReturnValue) {
-        for function in Function.allCases {
+        for function in Function.allCases where function != .login {
             let expected: Fault = function == .decrypt ? .ambiguous : .connection
             #expect(Fault(PKCS11Error(function, value)) == expected, "\(function)")
         }
@@ -50,5 +50,12 @@ import Testing
     @Test func errorWithoutAReturnValueIsTheConnections() {
         #expect(Fault(PKCS11Error(code: .tokenNotFound, message: "")) == .connection)
         #expect(Fault(PKCS11Error(code: .moduleNotLoaded, message: "")) == .connection)
+    }
+
+    /// Whatever C_Login returns that is not known to be something else counts as a refused PIN: no second try.
+    @Test func whatIsNotKnownAtLoginIsAboutThePIN() {
+        let unknown = [ReturnValue(rawValue: 0x8000_0001), .functionFailed, .argumentsBad, .pinIncorrect, .pinLocked, .pinExpired]
+        for value in unknown { #expect(Fault(PKCS11Error(.login, value)) == .pin, "\(value)") }
+        for value in Fault.harmlessAtLogin { #expect(Fault(PKCS11Error(.login, value)) != .pin, "\(value)") }
     }
 }

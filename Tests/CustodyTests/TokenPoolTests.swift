@@ -45,11 +45,15 @@ import Testing
         try pool.submit(waiting)
         try pool.submit(late)
         try await eventually("the deadline of what waits") { late.seen == ["expired"] }
+        // What is answered makes room, also while the worker hangs.
+        let inItsPlace = Hanging(.seconds(3_600))
+        try await eventually("room") { (try? pool.submit(inItsPlace)) != nil }
         try expectError(.overloaded) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1))) }
         pool.stop(drainingFor: .zero)
         #expect(waiting.seen == ["abandoned"])
+        #expect(inItsPlace.seen == ["abandoned"])
         try expectError(.shuttingDown) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1))) }
-        for work in [hanging, waiting, late] { work.isLetGo.signal() }
+        for work in [hanging, waiting, late, inItsPlace] { work.isLetGo.signal() }
         try await eventually("the worker's end") { hanging.seen.contains("settled") }
     }
 }

@@ -46,10 +46,16 @@ import Testing
         kill(finder, SIGKILL)
         #expect(generate.output.isEmpty, "it promised nothing")
 
+        // The key is there but disabled: no daemon wraps under what may not outlast a power cut.
         let daemon = try await installation.startDaemon()
-        try await installation.ok("wrap", "--key", "payments", input: "content".utf8)
-        #expect(try await installation.json("key", "show", "payments")["versions"][0]["proven"] == true)
+        let refused = try await installation.ctl("wrap", "--key", "payments", input: "content".utf8)
+        #expect(refused.status == .exited(1))
+        #expect(refused.errors.contains("is disabled"))
+        let left = try await installation.json("key", "show", "payments")["versions"][0]
+        #expect(left["proven"] == true)
+        #expect(left["state"] == "disabled")
         #expect(try await installation.json("key", "rotate", "payments")["version"]["version"] == 2)
+        try await installation.ok("wrap", "--key", "payments", input: "content".utf8)
         try await daemon.stop()
     }
 

@@ -40,7 +40,13 @@ import Testing
         let daemon = try await RunningDaemon.start()
         let second = try await run("custodyd", arguments: ["--config", daemon.configurationFile])
         #expect(second.status == .exited(1))
-        #expect(second.errors.contains("another daemon listens on"))
+        #expect(second.errors.contains("another daemon writes the audit log"))
+        // Nor with an audit log of its own.
+        let text = try String(contentsOfFile: daemon.configurationFile, encoding: .utf8)
+        let other = try daemon.token.directory.write("other.toml", text.replacing("audit.jsonl", with: "other.jsonl"))
+        let third = try await run("custodyd", arguments: ["--config", other])
+        #expect(third.status == .exited(1))
+        #expect(third.errors.contains("another daemon listens on"))
         try await daemon.withClient { _ = try await $0.status() }
     }
 

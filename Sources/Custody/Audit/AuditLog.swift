@@ -28,6 +28,11 @@ public final class AuditLog: Sendable {
                 .auditUnavailable,
                 "cannot open the audit log \(path): \(String(cString: strerror(errno))); the daemon's user must be able to write there")
         }
+        // Two daemons' lines in one file would make no sense of either's; the lock goes with the descriptor.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw CustodyError(.auditUnavailable, "another daemon writes the audit log \(path); stop it or set another `audit.file`")
+        }
     }
 
     deinit { close(descriptor) }

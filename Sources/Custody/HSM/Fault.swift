@@ -22,9 +22,21 @@ enum Fault: Sendable, Equatable {
     /// The login, the token or the whole module is lost: connect anew.
     case connection
 
+    /// What C_Login may return that says nothing of the PIN.
+    static let harmlessAtLogin: Set<ReturnValue> = [
+        .generalError, .deviceError, .deviceMemory, .deviceRemoved, .hostMemory, .functionCanceled, .tokenNotPresent,
+        .tokenNotRecognized, .slotIDInvalid, .sessionHandleInvalid, .sessionClosed, .sessionCount, .operationActive,
+        .cryptokiNotInitialized, .userPINNotInitialized, .userAlreadyLoggedIn,
+    ]
+
     init(_ error: PKCS11Error) {
         guard let function = error.function, let value = error.returnValue else {
             self = .connection
+            return
+        }
+        if function == .login, !Self.harmlessAtLogin.contains(value) {
+            // A token may say in its own words that the PIN is wrong: whatever is not known to be something else counts.
+            self = .pin
             return
         }
         switch value {

@@ -19,7 +19,9 @@ public struct PINSource: Sendable, Hashable {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw refused("can't be examined") }
         guard info.st_mode & S_IFMT == S_IFREG else { throw refused("is not a regular file") }
-        guard info.st_mode & 0o077 == 0 else { throw refused("can be read by others; run chmod 600 on it") }
+        // systemd gives a service its credential as root's file of mode 0440 whose access list names the service alone.
+        let isCredential = info.st_uid == 0 && geteuid() != 0
+        guard info.st_mode & (isCredential ? 0o037 : 0o077) == 0 else { throw refused("can be read by others; run chmod 600 on it") }
         guard info.st_uid == geteuid() || info.st_uid == 0 else {
             throw refused("belongs to uid \(info.st_uid), not to uid \(geteuid()) or root")
         }

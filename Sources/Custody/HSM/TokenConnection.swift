@@ -11,9 +11,9 @@ import Synchronization
 public final class TokenConnection: Sendable {
     private enum Phase {
         case connecting
-        case ready(TokenLink)
+        case ready(TokenLink, since: ContinuousClock.Instant)
         /// A worker met a fault; the module is finalised as soon as no worker uses it.
-        case lost(TokenLink, because: String)
+        case lost(TokenLink, CustodyError)
         case locked(CustodyError)
         case unavailable(CustodyError, retryAt: ContinuousClock.Instant)
         case closing(TokenLink?)
@@ -54,7 +54,7 @@ public final class TokenConnection: Sendable {
     public func close() {
         state.withLock { state in
             switch state.phase {
-            case .ready(let link), .lost(let link, _): state.phase = .closing(link)
+            case .ready(let link, _), .lost(let link, _): state.phase = .closing(link)
             case .connecting, .locked, .unavailable: state.phase = .closing(nil)
             case .closing, .closed: break
             }
@@ -69,7 +69,7 @@ public final class TokenConnection: Sendable {
     public var tokenState: TokenState {
         state.withLock { state in
             switch state.phase {
-            case .ready(let link): .ready(link.token)
+            case .ready(let link, _): .ready(link.token)
             case .connecting, .lost, .closing, .closed: .connecting
             case .locked(let error): .locked(error)
             case .unavailable(let error, _): .unavailable(error)
@@ -85,7 +85,7 @@ public final class TokenConnection: Sendable {
     func acquire() throws(CustodyError) -> TokenLink {
         let result: Result<TokenLink, CustodyError> = state.withLock { state in
             switch state.phase {
-            case .ready(let link):
+            case .ready(let link, _):
                 state.users += 1
                 return .success(link)
             case .locked(let error), .unavailable(let error, _): return .failure(error)
@@ -108,16 +108,28 @@ public final class TokenConnection: Sendable {
     }
 
     /// Says that the link is of no use any more.
-    func lose(_ link: TokenLink, because reason: String) {
+    func lose(_ link: TokenLink, because error: CustodyError) {
         let isNews = state.withLock { state in
-            guard case .ready(let current) = state.phase, current === link else { return false }
-            state.phase = .lost(link, because: reason)
+            guard case .ready(let current, let since) = state.phase, current === link else { return false }
+            state.phase = .lost(link, error)
+            // A token that logs in but does not work must not be finalised and logged in to with every request.
+            if since.duration(to: .now) > Self.healthyLife { state.failures = 0 }
             return true
         }
         if isNews {
-            log.error("the connection to the token is lost", metadata: ["cause": "\(reason)"])
+            log.error("the connection to the token is lost", metadata: ["cause": "\(error.cause ?? error.message)"])
             wake.signal()
         }
+    }
+
+    /// How long a connection must have lived to be tried again without a pause.
+    private static let healthyLife = Duration.seconds(30)
+
+    /// The phase after a failure: from 100 ms to 30 s, doubling, with up to a half more at random.
+    private static func pause(_ state: inout State, _ error: CustodyError) -> Phase {
+        let base = min(30_000, 100 << min(state.failures, 9))
+        state.failures += 1
+        return .unavailable(error, retryAt: .now + .milliseconds(base + Int.random(in: 0...base / 2)))
     }
 
     // MARK: The keeper's thread
@@ -125,7 +137,7 @@ public final class TokenConnection: Sendable {
     private enum Step {
         case connect
         case look(TokenLink)
-        case dismantle(TokenLink)
+        case dismantle(TokenLink, CustodyError)
         case wait(Duration)
         case finish(TokenLink?)
     }
@@ -142,12 +154,20 @@ public final class TokenConnection: Sendable {
                 do {
                     try catalog.refresh(link.loginSession)
                 } catch {
-                    lose(link, because: "\(error)")
+                    lose(link, because: TokenLink.unavailable(error))
                 }
                 pause = lookInterval
-            case .dismantle(let link):
+            case .dismantle(let link, let error):
                 dismantle(link)
-                state.withLock { if case .lost = $0.phase { $0.phase = .connecting } }
+                state.withLock { state in
+                    guard case .lost = state.phase else { return }
+                    if state.failures == 0 {
+                        state.failures = 1
+                        state.phase = .connecting
+                    } else {
+                        state.phase = Self.pause(&state, error)
+                    }
+                }
                 pause = .zero
             case .wait(let duration):
                 pause = duration
@@ -164,8 +184,8 @@ public final class TokenConnection: Sendable {
         state.withLock { state in
             switch state.phase {
             case .connecting: return .connect
-            case .ready(let link): return .look(link)
-            case .lost(let link, _): return state.users == 0 ? .dismantle(link) : .wait(.seconds(1))
+            case .ready(let link, _): return .look(link)
+            case .lost(let link, let error): return state.users == 0 ? .dismantle(link, error) : .wait(.seconds(1))
             case .locked: return .wait(.seconds(3_600))
             case .unavailable(_, let retryAt):
                 let now = ContinuousClock.now
@@ -190,8 +210,7 @@ public final class TokenConnection: Sendable {
             }
             let isWanted = state.withLock { state in
                 guard case .connecting = state.phase else { return false }
-                state.phase = .ready(link)
-                state.failures = 0
+                state.phase = .ready(link, since: .now)
                 return true
             }
             guard isWanted else { return dismantle(link) }
@@ -205,10 +224,7 @@ public final class TokenConnection: Sendable {
                 if error.code == .tokenLocked {
                     state.phase = .locked(error)
                 } else {
-                    // From 100 ms to 30 s, doubling, with up to a half more at random.
-                    let base = min(30_000, 100 << min(state.failures, 9))
-                    state.failures += 1
-                    state.phase = .unavailable(error, retryAt: .now + .milliseconds(base + Int.random(in: 0...base / 2)))
+                    state.phase = Self.pause(&state, error)
                 }
             }
             log.error("the token is not usable", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)", "cause": "\(error.cause ?? "none")"])

@@ -1,4 +1,5 @@
 import PKCS11
+import SecureMemory
 
 /// How to reach the token.
 public struct TokenSettings: Sendable {
@@ -61,18 +62,21 @@ final class TokenLink: Sendable {
     private static func logIn(_ module: Module, _ settings: TokenSettings) throws(CustodyError) -> TokenLink {
         let token = try reaching { () throws(PKCS11Error) in try module.token(matching: settings.uri) }
         guard !token.isUserPINLocked else {
-            throw CustodyError(
-                .tokenLocked,
+            throw locked(
                 "the user PIN of token '\(token.label)' is locked; the security officer sets a new one with `custodyctl token set-pin --so-pin-file`")
         }
         guard !token.isUserPINFinalTry else {
-            throw CustodyError(
-                .tokenLocked,
+            throw locked(
                 "token '\(token.label)' has one try left for its user PIN, so none is made; log in once by hand with the right PIN")
         }
         // Somebody is initialising it just now, or has not finished: it will come.
         guard token.isUserPINInitialized else { throw unavailable(PKCS11Error(.login, .userPINNotInitialized)) }
-        let pin = try settings.pin.read()
+        let pin: SecretBytes
+        do throws(CustodyError) {
+            pin = try settings.pin.read()
+        } catch {
+            throw locked(error.message)
+        }
         let session = try open(module, token.slot, settings)
         do {
             try session.login(.user, pin: pin)
@@ -101,6 +105,11 @@ final class TokenLink: Sendable {
         } catch {
             throw unavailable(error)
         }
+    }
+
+    /// What is wrong with the PIN is for the operator: Status and the log show it, callers only learn that it is so.
+    private static func locked(_ cause: String) -> CustodyError {
+        CustodyError(.tokenLocked, "the token can't be logged in to", cause: cause)
     }
 
     static func unavailable(_ error: PKCS11Error) -> CustodyError {

@@ -161,16 +161,18 @@ final class TokenPool<Work: TokenWork>: Sendable {
     private func watchDeadlines() {
         while true {
             let next: Next<[Work]> = state.withLock { state in
+                let now = ContinuousClock.now
                 let outstanding = Array(state.queue) + state.running.flatMap { $0 }
-                guard outstanding.isEmpty else { return .go(outstanding) }
+                // What is answered below makes room, and its plaintext goes, also while the workers hang.
+                state.queue.removeAll { $0.deadline <= now }
+                guard outstanding.isEmpty else { return .go(outstanding.filter { $0.deadline <= now }) }
                 if state.isStopping { return .end }
                 state.isClockIdle = true
                 return .wait
             }
             switch next {
-            case .go(let outstanding):
-                let now = ContinuousClock.now
-                for work in outstanding where work.deadline <= now { work.expire() }
+            case .go(let late):
+                for work in late { work.expire() }
                 _ = clockNeeded.wait(timeout: .now() + clockTick.dispatchInterval)
             case .wait: clockNeeded.wait()
             case .end: return

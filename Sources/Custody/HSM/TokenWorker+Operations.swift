@@ -35,7 +35,7 @@ extension TokenWorker {
                     }
                     isSecondTry = true
                     // Only a look that begins now shows what changed; one of a moment ago has the same stale object.
-                    try lookAgain(since: .now)
+                    try lookAgain(unlessRecent: false)
                 }
             }
         }
@@ -43,9 +43,9 @@ extension TokenWorker {
 
     /// Looks at the keys on the token, unless that was done a moment ago: unknown key ids from a client must not turn
     /// into searches of the token.
-    mutating func lookAgain(since moment: ContinuousClock.Instant = .now - .milliseconds(20)) throws(CustodyError) {
+    mutating func lookAgain(unlessRecent: Bool = true) throws(CustodyError) {
         do {
-            try refreshKeys(since: moment)
+            try refreshKeys(unlessRecent: unlessRecent)
         } catch {
             if case .custody(let error) = error { throw error }
             throw CustodyError(.tokenUnavailable, "the keys on the token can't be read", retryAfterMilliseconds: 100)
@@ -84,8 +84,10 @@ extension TokenWorker {
         _ key: KeyVersion, nonce: ArraySlice<UInt8>, aad: [UInt8], ciphertext: ArraySlice<UInt8>
     ) throws(Failure) -> SecretBytes {
         try run { (session) throws(PKCS11Error) in
-            SecretBytes(try session.decryptGCM(
-                key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, ciphertext: ciphertext.span.bytes))
+            let plaintext = try session.decryptGCM(
+                key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, ciphertext: ciphertext.span.bytes)
+            defer { plaintext.zeroize() }
+            return SecretBytes(plaintext)
         }
     }
 }

@@ -48,10 +48,10 @@ struct TokenWorker: ~Copyable {
 
     mutating func nextNonce() -> ArraySlice<UInt8> { nonces.next() }
 
-    /// Looks at the keys on the token, unless that was done since `moment`.
-    mutating func refreshKeys(since moment: ContinuousClock.Instant) throws(Failure) {
+    /// Looks at the keys on the token.
+    mutating func refreshKeys(unlessRecent: Bool) throws(Failure) {
         let catalog = connection.catalog
-        try run { (session) throws(PKCS11Error) in try catalog.refresh(session, since: moment) }
+        try run { (session) throws(PKCS11Error) in try catalog.refresh(session, unlessRecent: unlessRecent) }
     }
 
     /// Runs calls on the worker's session. If the session turns out to be dead they are run once more on a new one, so
@@ -80,7 +80,12 @@ struct TokenWorker: ~Copyable {
                     throw .custody(CustodyError(.tokenUnavailable, "the token cannot do this; `custodyctl doctor` shows what it can", cause: "\(error)"))
                 case .session:
                     open = nil
-                    guard !isSecondTry else { throw .custody(lose(link, error)) }
+                    if isSecondTry {
+                        // A fresh session met it too: the token is at fault, or what was asked of it.
+                        guard isTokenWell(link) else { throw .custody(lose(link, error)) }
+                        throw .custody(CustodyError(
+                            .internalError, "the token refused the operation; the daemon's log says more", cause: "\(error)"))
+                    }
                     isSecondTry = true
                 case .pin, .connection:
                     throw .custody(lose(link, error))
@@ -99,8 +104,8 @@ struct TokenWorker: ~Copyable {
 
     private mutating func lose(_ link: TokenLink, _ error: PKCS11Error) -> CustodyError {
         open = nil
-        connection.lose(link, because: "\(error)")
         unavailable = TokenLink.unavailable(error)
+        connection.lose(link, because: unavailable)
         end()
         return unavailable
     }
@@ -109,6 +114,8 @@ struct TokenWorker: ~Copyable {
     /// does now on a fresh session. So garbage from a client costs one canary a second at most.
     private mutating func isTokenWell(_ link: TokenLink) -> Bool {
         if let latestSuccess, latestSuccess.duration(to: .now) < .seconds(1) { return true }
+        // The suspect session makes room first: the token may have no more of them.
+        open = nil
         do {
             let session = try link.module.openSession(link.token.slot, readWrite: connection.readWriteSessions)
             let key = try session.generateKey(.aesKeyGeneration, [

@@ -12,8 +12,16 @@ public final class KeyCatalog: Sendable {
     private struct State {
         var ring = KeyRing.empty
         var trials: [ProofKey: ProofOfCustody.Trial] = [:]
-        /// When the look that gave the ring began; nil before the first.
+        /// When the look that gave the ring began and ended; nil before the first.
         var lookedAt: ContinuousClock.Instant?
+        var lookEnded: ContinuousClock.Instant?
+
+        /// Whether another look for a caller's sake would come too soon: unknown keys in requests must not keep the token
+        /// busy with searches, however long one takes.
+        func isRecent(_ now: ContinuousClock.Instant) -> Bool {
+            guard let lookedAt, let lookEnded else { return false }
+            return lookEnded.duration(to: now) < max(.milliseconds(20), lookedAt.duration(to: lookEnded) * 5)
+        }
     }
 
     private let state = Mutex(State())
@@ -29,18 +37,17 @@ public final class KeyCatalog: Sendable {
 
     /// Looks at the token.
     ///
-    /// - Parameter since: Does nothing if another look began after this moment.
-    public func refresh(_ session: borrowing Session, since: ContinuousClock.Instant? = nil) throws(PKCS11Error) {
+    /// - Parameter unlessRecent: Does nothing if the latest look is so recent that another one for a caller's sake would
+    ///   come too soon.
+    public func refresh(_ session: borrowing Session, unlessRecent: Bool = false) throws(PKCS11Error) {
         let start = ContinuousClock.now
-        let (trials, isFresh) = state.withLock { state in
-            (state.trials, since.flatMap { since in state.lookedAt.map { $0 > since } } ?? false)
-        }
-        if isFresh { return }
+        let (trials, isRecent) = state.withLock { state in (state.trials, state.isRecent(start)) }
+        if unlessRecent, isRecent { return }
         let (ring, newTrials) = try look(session, trials)
         state.withLock { state in
             // Two looks at once: the later one is nearer the truth.
             if let latest = state.lookedAt, latest > start { return }
-            state = State(ring: ring, trials: newTrials, lookedAt: start)
+            state = State(ring: ring, trials: newTrials, lookedAt: start, lookEnded: .now)
         }
     }
 
@@ -54,8 +61,15 @@ public final class KeyCatalog: Sendable {
             let attributes: AttributeSet
             do throws(PKCS11Error) {
                 attributes = try session.attributes(of: object, ProofOfCustody.attributeTypes)
-            } catch where error.returnValue == .objectHandleInvalid {
-                continue  // removed between the search and the reading
+            } catch {
+                switch Fault(error) {
+                case .objectGone: continue  // removed between the search and the reading
+                case .connection, .session, .pin: throw error
+                case .data, .ambiguous, .objectForbidden, .unsupported:
+                    // One object that can't be read must not stop the others from being used.
+                    strangers.append(.init(name: "", reason: "a key object whose attributes can't be read is not used: \(error)"))
+                    continue
+                }
             }
             let name = attributes.string(.label) ?? ""
             let idBytes = attributes.bytes(.id) ?? []

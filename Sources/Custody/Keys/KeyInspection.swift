@@ -10,7 +10,7 @@ public struct KeyInspection: Sendable {
     /// The id if it is one of Custody's; nil for a key that somebody else made.
     public let id: KeyID?
     /// The attributes as the token reports them.
-    public let attributes: AttributeSet
+    public private(set) var attributes: AttributeSet
     /// What the attributes say against the key; empty if nothing does.
     public let objections: [String]
     public let trial: ProofOfCustody.Trial
@@ -35,6 +35,13 @@ public struct KeyInspection: Sendable {
 
     /// What the key's attributes let it do.
     public var state: KeyVersion.State { KeyVersion.State(attributes) }
+
+    /// The key as it is after another process has activated it and read that back.
+    public func afterActivation() -> KeyInspection {
+        var key = self
+        key.attributes = attributes.replacing(.bool(.encrypt, true)).replacing(.bool(.decrypt, true))
+        return key
+    }
 
     /// Reads the object and tries to wrap it out.
     init(_ object: ObjectHandle, _ session: borrowing Session) throws(PKCS11Error) {

@@ -2,24 +2,26 @@ import PKCS11
 
 /// Makes and destroys versions of root keys on the token.
 ///
-/// Needs a read-write session with the user logged in. Some tokens answer C_GenerateKey before the key is on their disk:
-/// whoever calls has to sync, finalise the module and find the key from a fresh process before saying that it exists.
+/// Needs a read-write session with the user logged in. Some tokens answer C_GenerateKey before the key is on their disk. So
+/// a version is made disabled: no daemon that sees it uses it. Whoever calls has to sync, finalise the module, find the key
+/// from a fresh process and ``activate(_:_:)`` it there, and sync again, before saying that it exists.
 public enum KeyProvisioner {
     /// The template of a root key's version, every attribute written out: the tokens' defaults differ and some are
     /// dangerous.
     ///
-    /// - Parameter onToken: False for a throw-away session key with otherwise the same attributes.
+    /// - Parameter onToken: False for a throw-away session key with otherwise the same attributes, which may be used at
+    ///   once.
     public static func template(name: String, id: KeyID, onToken: Bool = true) -> [Attribute] {
         [
             .objectClass(.secretKey), .keyType(.aes), .valueLength(32),
             .bool(.token, onToken), .bool(.isPrivate, true), .bool(.sensitive, true), .bool(.extractable, false),
-            .bool(.encrypt, true), .bool(.decrypt, true),
+            .bool(.encrypt, !onToken), .bool(.decrypt, !onToken),
             .bool(.wrap, false), .bool(.unwrap, false), .bool(.sign, false), .bool(.verify, false), .bool(.derive, false),
             .bool(.modifiable, true), .label(name), .id(id.bytes),
         ]
     }
 
-    /// Makes version 1 of a new root key.
+    /// Makes version 1 of a new root key, disabled.
     ///
     /// - Throws: ``CustodyError`` with `invalidRequest` if the name is not allowed or not free, `keyRefused` if the token
     ///   made a key that fails the proof of custody; that key is destroyed.
@@ -33,8 +35,8 @@ public enum KeyProvisioner {
         return try make(name, version: 1, session)
     }
 
-    /// Makes the next version of a root key, which becomes the one that wraps. Its number is one more than the highest
-    /// there is, whatever state that one is in.
+    /// Makes the next version of a root key, disabled; once active it is the one that wraps. Its number is one more than the
+    /// highest there is, whatever state that one is in.
     ///
     /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, else as ``generate(_:_:)``.
     public static func rotate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
@@ -52,6 +54,24 @@ public enum KeyProvisioner {
             throw CustodyError(.keyNotUsable, "key '\(name)' has reached the highest version number; make a key of another name")
         }
         return try make(name, version: highest + 1, session)
+    }
+
+    /// Lets a disabled version wrap and unwrap.
+    ///
+    /// - Returns: The version as the token shows it afterwards.
+    /// - Throws: ``CustodyError`` with `keyRefused` if the token does not let its attributes be changed.
+    public static func activate(_ key: KeyInspection, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
+        do {
+            try session.setAttributes(of: key.object, [.bool(.encrypt, true), .bool(.decrypt, true)])
+        } catch {
+            throw CustodyError(
+                .keyRefused, "the token does not let \(title(key)) be activated, so it stays disabled: \(error)")
+        }
+        let now = try reaching("read \(title(key))") { () throws(PKCS11Error) in try KeyInspection(key.object, session) }
+        guard now.state == .active else {
+            throw CustodyError(.keyRefused, "the token said that \(title(key)) was activated, but shows it otherwise")
+        }
+        return now
     }
 
     /// Removes one version for ever: what was wrapped under it never opens again.
@@ -119,8 +139,8 @@ public enum KeyProvisioner {
         guard key.name == name, key.id == id else {
             throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(title(key))")
         }
-        guard key.isProven, key.state == .active else {
-            let findings = key.findings.isEmpty ? ["it may not encrypt and decrypt"] : key.findings
+        guard key.isProven, key.state == .disabled else {
+            let findings = key.findings.isEmpty ? ["it was to be made disabled"] : key.findings
             throw CustodyError(.keyRefused, "the token made \(title(key)) but it fails the proof of custody: " + findings.joined(separator: "; "))
         }
         return key

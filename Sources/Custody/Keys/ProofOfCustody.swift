@@ -40,7 +40,10 @@ public enum ProofOfCustody {
         require(.neverExtractable, true, "the key was extractable once, or was imported")
         require(.sensitive, true, "the token would show the key's value")
         require(.alwaysSensitive, true, "the key's value could be read once, or was imported")
+        require(.isPrivate, true, "the key could be used without a login")
         require(.wrap, false, "a root key must not wrap other keys")
+        require(.unwrap, false, "a root key must not unwrap other keys")
+        require(.derive, false, "a root key must not derive other keys")
         if !ofSessionKey, attributes.bool(.token) == false { objections.append("it is a session object") }
         // NSS reports no length for a sensitive key; whoever reports one reports 32.
         if let length = attributes.number(.valueLength), length != 32 {
@@ -72,7 +75,7 @@ public enum ProofOfCustody {
             } catch {
                 switch error.returnValue {
                 case .keyUnextractable?, .keyNotWrappable?: refused.append(mechanism)
-                case .mechanismInvalid?, .functionNotSupported?, .mechanismParameterInvalid?: break
+                case .mechanismInvalid?, .functionNotSupported?: break
                 default: unclear = unclear ?? "\(mechanism): \(error)"
                 }
             }
@@ -80,7 +83,7 @@ public enum ProofOfCustody {
         // If the throw-away key cannot be destroyed it goes with its session.
         try? session.destroyObject(throwAway)
         if let exported { return .exported(exported) }
-        if !refused.isEmpty { return .refusedByToken(refused) }
-        return unclear.map(Trial.inconclusive) ?? .cannotWrap
+        if let unclear { return .inconclusive(unclear) }
+        return refused.isEmpty ? .cannotWrap : .refusedByToken(refused)
     }
 }

@@ -16,6 +16,7 @@ extension ToolError {
             case .cannotConnect: ("cannot-connect", ToolExit.unavailable)
             case .connectionLost: ("connection-lost", ToolExit.unavailable)
             case .deadlineExceeded: ("deadline-exceeded", ToolExit.unavailable)
+            case .cancelled: ("cancelled", ToolExit.failed)
             case .protocolViolation: ("protocol-violation", ToolExit.failed)
             case .requestTooLarge: ("payload-too-large", ToolExit.failed)
             case .shutDown: ("shut-down", ToolExit.failed)

@@ -3,18 +3,17 @@ import Custody
 import PKCS11
 import SecureMemory
 
-/// Hidden: run in a fresh process by `key generate` and `key rotate`, with the user PIN on its standard input.
+/// Hidden: finds, proves and activates a new key. Run in a fresh process by `key generate` and `key rotate`, with the user PIN on its standard input.
 struct FindKeyCommand: ParsableCommand {
     static let commandName = "find-key"
     static let configuration = CommandConfiguration(
-        commandName: commandName, abstract: "Find and prove one key; its PIN comes on standard input.", shouldDisplay: false)
+        commandName: commandName, abstract: "Find, prove and activate one key; its PIN comes on standard input.", shouldDisplay: false)
 
     @Option var module: String
     @Option var token: String
     @Option var initializationString: String?
     @Option var name: String
     @Option var id: String
-    @Flag var readWrite = false
 
     func run() throws {
         let access = TokenAccess(
@@ -23,12 +22,13 @@ struct FindKeyCommand: ParsableCommand {
             environment: [:], uri: try TokenURI(token),
             pin: PINReader(what: "user PIN", flag: "--pin", file: nil, descriptor: 0), configuration: nil,
             configurationPlace: "none")
-        try access.withUserSession(readWrite: readWrite) { _, _, session, _ in
+        try access.withUserSession(readWrite: true) { _, _, session, _ in
             let found = try KeyInspection.all(named: name, session).filter { hexadecimal($0.idBytes) == id }
             guard found.count == 1 else {
                 throw ToolError("key-not-found", "the token shows \(found.count) keys '\(name)' with the CKA_ID \(id)")
             }
             guard found[0].isProven else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
+            _ = try KeyProvisioner.activate(found[0], session)
         }
     }
 }

@@ -25,12 +25,12 @@ enum NewKey {
         }
         guard let id = key.id else { throw ToolError("internal-error", "the new key has no id") }
         try FreshProcess.findKey(name, id, on: token, access, pin: pin)
-        let view = KeyVersionView(key, known: nil)
+        let view = KeyVersionView(key.afterActivation(), known: nil)
         if common.json {
             return try Output.json(Document(token: TokenURI(token).string, name: name, version: view))
         }
         print("Key '\(name)' version \(id.version) is on the token '\(Table.printable(token.label))', CKA_ID \(id).")
         print("  not exportable: \(view.proof)")
-        print("  durable: found again from a fresh process")
+        print("  durable: found again and activated from a fresh process")
     }
 }

@@ -3,7 +3,7 @@ import Foundation
 import PKCS11
 import SecureMemory
 
-/// Finds a new key from a process that never saw it being made.
+/// Finds and activates a new key from a process that never saw it being made.
 ///
 /// Some tokens answer C_GenerateKey from their memory. What a process finds that initialises the module from nothing is
 /// on the token.
@@ -20,7 +20,6 @@ enum FreshProcess {
             "--id", id.description,
         ]
         if let text = access.initializationString { arguments += ["--initialization-string", text] }
-        if access.onlyReadWrite { arguments.append("--read-write") }
 
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/proc/self/exe")
@@ -33,7 +32,7 @@ enum FreshProcess {
         func unproven(_ why: String) -> ToolError {
             ToolError(
                 "key-not-durable",
-                "the token made key '\(name)' (CKA_ID \(id)), but a fresh process could not find and prove it, so it may not outlast a restart; do not use it before `custodyctl key show \(name)` does: \(why)")
+                "the token made key '\(name)' (CKA_ID \(id)), but a fresh process could not find, prove and activate it, so it stays disabled and no daemon uses it; destroy it with `custodyctl key destroy` and make another: \(why)")
         }
         do {
             try process.run()
@@ -51,5 +50,7 @@ enum FreshProcess {
             let lines = said.trimmingCharacters(in: .whitespacesAndNewlines)
             throw unproven(lines.isEmpty ? "it ended with status \(process.terminationStatus)" : lines)
         }
+        // The activation, too.
+        sync()
     }
 }
