@@ -152,6 +152,42 @@ import Testing
         while let answer = try connection.receive() { seen.insert(answer.id) }
         #expect(seen == Set(1...50))
     }
+
+    /// A long answer is whole before the connection ends.
+    @Test func aLongAnswerIsNotCutOff() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        let payload = [UInt8](repeating: 9, count: 65_536)
+        try connection.send(WireRequest(.wrap(payload)))
+        let blob = Array(try #require(try connection.receive()).response.results[0].wrapped.blob)
+        let last = try RawConnection(daemon.socket)
+        try last.send(.with { $0.operations = Array(repeating: .unwrap(blob), count: 30) }, id: 2)
+        last.finish()
+        let answer = try #require(try last.receive())
+        #expect(answer.response.results.count == 30)
+        #expect(answer.response.results.allSatisfy { $0.unwrapped.plaintext.elementsEqual(payload) })
+        #expect(try last.receive() == nil)
+    }
+
+    /// Connections that come, leave half a frame behind and go take nothing of the daemon's memory with them.
+    @Test func closedConnectionsLeaveNothing() async throws {
+        let daemon = try await RunningDaemon.start()
+        let half = RawConnection.header(length: 1_500_000, id: 1) + [UInt8](repeating: 7, count: 1_000_000)
+        func comeAndGo(_ times: Int) throws {
+            for _ in 0..<times {
+                let connection = try RawConnection(daemon.socket)
+                try connection.send(half)
+                connection.finish()
+                #expect(try connection.receive() == nil)
+            }
+        }
+        // The first ones make the allocator take what it then keeps.
+        try comeAndGo(20)
+        let before = try daemon.residentMegabytes()
+        try comeAndGo(200)
+        #expect(try daemon.residentMegabytes() - before < 60, "200 connections of 1 MB each")
+        try await expectServed(daemon)
+    }
 }
 
 /// Repeatable random numbers (SplitMix64), so that a failure can be seen again.

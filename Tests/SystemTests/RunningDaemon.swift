@@ -63,6 +63,12 @@ final class RunningDaemon: Sendable {
         }
     }
 
+    /// The daemon's resident memory (proc(5), statm).
+    func residentMegabytes() throws -> Int {
+        let fields = try String(contentsOfFile: "/proc/\(process.processID)/statm", encoding: .utf8).split(separator: " ")
+        return (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) / 1_048_576
+    }
+
     /// The records of the audit log.
     func audit() throws -> [[String: Any]] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { line in
