@@ -37,9 +37,6 @@ public struct PKCS11Error: Error, Sendable, CustomStringConvertible {
     }
 
     public var description: String { message }
-
-    /// Whether a function returned this value.
-    public func isReturn(_ value: ReturnValue) -> Bool { returnValue == value }
 }
 
 /// The functions of the standard that Custody calls.

@@ -58,8 +58,6 @@ extension Session {
         return plaintext
     }
 
-    private typealias Init = @convention(c) (CK_SESSION_HANDLE, UnsafeMutablePointer<CK_MECHANISM>?, CK_OBJECT_HANDLE) -> CK_RV
-
     @inline(__always)
     private func initializeGCM(
         _ function: Function, _ entry: CK_C_EncryptInit?, _ key: ObjectHandle, _ nonce: RawSpan, _ aad: RawSpan

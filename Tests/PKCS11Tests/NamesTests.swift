@@ -25,9 +25,8 @@ import Testing
         let hinted = PKCS11Error(.login, .pinLocked)
         #expect(hinted.message.hasPrefix("C_Login returned CKR_PIN_LOCKED: "))
         #expect(hinted.message.contains("custodyctl token set-pin"))
-        #expect(hinted.isReturn(.pinLocked))
-        #expect(!hinted.isReturn(.pinIncorrect))
-        #expect(!PKCS11Error(code: .tokenNotFound, message: "").isReturn(.ok))
+        #expect(hinted.returnValue == .pinLocked)
+        #expect(PKCS11Error(code: .tokenNotFound, message: "").returnValue == nil)
     }
 
     @Test func functionsHaveTheStandardsNames() {

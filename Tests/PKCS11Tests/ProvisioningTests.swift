@@ -82,7 +82,7 @@ import Testing
                 }
                 #expect(error.code == .callFailed)
                 #expect(error.function == .login)
-                #expect(error.isReturn(.pinIncorrect))
+                #expect(error.returnValue == .pinIncorrect)
                 #expect(error.message.hasPrefix("C_Login returned CKR_PIN_INCORRECT: "))
                 #expect(!error.message.contains("73591846"))
                 #expect(try module.tokenInfo(slot).isUserPINCountLow)

@@ -2,17 +2,15 @@
 ///
 /// Names stand in configuration patterns, file names and logs, so nothing that any of them takes for syntax is let in.
 public enum KeyName {
-    public static let longest = 64
-
     /// - Throws: ``CustodyError`` with `invalidRequest`, saying what a good name is.
     public static func check(_ name: String) throws(CustodyError) {
         let bytes = Array(name.utf8)
-        guard let first = bytes.first, bytes.count <= longest, isAlphanumeric(first),
+        guard let first = bytes.first, bytes.count <= CustodyLimits.keyName, isAlphanumeric(first),
             bytes.allSatisfy({ isAlphanumeric($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") })
         else {
             throw CustodyError(
                 .invalidRequest,
-                "'\(name)' is not a key name: 1 to \(longest) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit")
+                "'\(name)' is not a key name: 1 to \(CustodyLimits.keyName) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit")
         }
     }
 
