@@ -91,6 +91,20 @@ import Testing
         await client.shutdown()
     }
 
+    /// SoftHSM shows a token whose storage has gone as one without objects, for ever: the daemon sees through it.
+    @Test func aTokenThatVanishesAndComesBackNeedsNobody() async throws {
+        let daemon = try await RunningDaemon.start()
+        let (tokens, away) = (daemon.token.directory.file("tokens"), daemon.token.directory.file("away"))
+        try await daemon.withClient { client in
+            let before = try await client.wrap(SecretBytes([1, 2, 3]), key: "root")
+            try FileManager.default.moveItem(atPath: tokens, toPath: away)
+            try await eventually("the loss to be seen") { try await client.status().token.state != .ready }
+            try FileManager.default.moveItem(atPath: away, toPath: tokens)
+            try await eventually("the token to be ready again") { try await client.status().token.state == .ready }
+            #expect(try await client.unwrap(before.blob).plaintext.exposed() == [1, 2, 3])
+        }
+    }
+
     /// What a daemon wrapped and unwrapped is not in its memory afterwards: not in the event loop's buffers, not in the
     /// decoder's copies, not in the module's.
     @Test(.enabled(if: getuid() == 0, "only root may read the memory of a process that is not dumpable"))

@@ -151,7 +151,12 @@ public final class TokenConnection: Sendable {
                 connect()
                 pause = .zero
             case .look(let link):
-                do {
+                do throws(PKCS11Error) {
+                    // Some modules show a token that has vanished as one without objects: it says itself that it is there.
+                    let token = try link.module.tokenInfo(link.token.slot)
+                    guard token.serial == link.token.serial, token.label == link.token.label else {
+                        throw PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+                    }
                     try catalog.refresh(link.loginSession)
                 } catch {
                     lose(link, because: TokenLink.unavailable(error))
