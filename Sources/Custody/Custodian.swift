@@ -44,6 +44,12 @@ public final class Custodian: Sendable {
             let failure = write(records)
             return completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
         }
+        // Whom no grant names must not fill the queue that the others wait in.
+        guard policy.names(request.principal) else {
+            let (reply, records) = turnAway(request)
+            let failure = write(records)
+            return completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
+        }
         do {
             try pool.submit(PendingRequest(request, self, completion: completion))
         } catch {
@@ -99,6 +105,21 @@ public final class Custodian: Sendable {
                 records.append(request.record(index, .denied(reason: reason)))
             }
             reply.append(result)
+        }
+        return (reply, records)
+    }
+
+    private func turnAway(_ request: CustodyRequest) -> (CustodyReply, [AuditRecord]) {
+        var reply: CustodyReply = []
+        var records: [AuditRecord] = []
+        for (index, item) in request.items.enumerated() {
+            if let error = item.formError {
+                reply.append(.failure(error))
+                records.append(request.record(index, .failed(rule: nil, error)))
+            } else {
+                reply.append(.failure(Self.denied))
+                records.append(request.record(index, .denied(reason: Policy.unnamed)))
+            }
         }
         return (reply, records)
     }

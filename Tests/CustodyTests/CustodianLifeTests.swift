@@ -36,6 +36,7 @@ import Testing
             for number in 0..<5 { answers.submit(vault.request([operation]), number, to: vault) }
             #expect(answers.all == [3: [.overloaded], 4: [.overloaded]])
             #expect(await vault.code(.status) == nil, "status does not wait for the HSM")
+            #expect(await vault.code(operation, by: .stranger) == .denied, "nor does whom no grant names take a place in the queue")
             vault.custodian.start()
             try await eventually("all answers") { answers.all.count == 5 }
             try await vault.waitUntilReady()

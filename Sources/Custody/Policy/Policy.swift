@@ -82,9 +82,14 @@ public struct Policy: Sendable {
         case denied(reason: String)
     }
 
+    static let unnamed = "no grant names this principal"
+
     public let grants: [Grant]
 
     public init(grants: [Grant]) { self.grants = grants }
+
+    /// Whether any grant is about the principal.
+    func names(_ principal: Principal) -> Bool { grants.contains { $0.subject.includes(principal) } }
 
     /// - Parameters:
     ///   - key: The root key's name; nil for an operation that concerns none.
@@ -103,7 +108,7 @@ public struct Policy: Sendable {
 
     /// Why the audit log says that a principal was denied, if no grant allows what it asks for.
     func objection(to principal: Principal) -> String {
-        grants.contains { $0.subject.includes(principal) } ? "no grant of this principal covers it" : "no grant names this principal"
+        grants.contains { $0.subject.includes(principal) } ? "no grant of this principal covers it" : Self.unnamed
     }
 
     /// Whether any grant lets the principal do this with some key: if none does, nothing is looked up for it.
