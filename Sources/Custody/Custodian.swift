@@ -40,15 +40,11 @@ public final class Custodian: Sendable {
     public func submit(_ request: CustodyRequest, completion: @escaping @Sendable (CustodyReply) -> Void) {
         // Status needs no HSM and must be seen when the HSM hangs.
         if request.items.allSatisfy({ $0.kind == .status }) {
-            let (reply, records) = performStatus(request)
-            let failure = write(records)
-            return completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
+            return completion(answerNow(request) { performStatus(request, $0) })
         }
         // Whom no grant names must not fill the queue that the others wait in.
         guard policy.names(request.principal) else {
-            let (reply, records) = turnAway(request)
-            let failure = write(records)
-            return completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
+            return completion(answerNow(request) { turnAway(request, $0) })
         }
         do {
             try pool.submit(PendingRequest(request, self, completion: completion))
@@ -71,6 +67,31 @@ public final class Custodian: Sendable {
         return nil
     }
 
+    // MARK: Without the HSM
+
+    private typealias Judgement = (Result<Answer, CustodyError>, AuditRecord)
+
+    private func answerNow(_ request: CustodyRequest, _ judge: (Int) -> Judgement) -> CustodyReply {
+        let judgements = request.items.indices.map(judge)
+        let failure = write(judgements.map(\.1))
+        return judgements.map { result, _ in failure.map { .failure($0) } ?? result }
+    }
+
+    private func performStatus(_ request: CustodyRequest, _ index: Int) -> Judgement {
+        switch policy.decide(request.principal, .status, key: nil, context: nil) {
+        case .allowed(let rule): (.success(.status(statusReport())), request.record(index, .allowed(rule: rule)))
+        case .denied(let reason): (.failure(Self.denied), request.record(index, .denied(reason: reason)))
+        }
+    }
+
+    private func turnAway(_ request: CustodyRequest, _ index: Int) -> Judgement {
+        if let error = request.items[index].formError {
+            (.failure(error), request.record(index, .failed(rule: nil, error)))
+        } else {
+            (.failure(Self.denied), request.record(index, .denied(reason: Policy.unnamed)))
+        }
+    }
+
     // MARK: On a worker's thread
 
     func perform(_ request: CustodyRequest, _ worker: inout TokenWorker) -> (CustodyReply, [AuditRecord]) {
@@ -91,57 +112,19 @@ public final class Custodian: Sendable {
         return (reply, records)
     }
 
-    private func performStatus(_ request: CustodyRequest) -> (CustodyReply, [AuditRecord]) {
-        var reply: CustodyReply = []
-        var records: [AuditRecord] = []
-        for index in request.items.indices {
-            let result: Result<Answer, CustodyError>
-            switch policy.decide(request.principal, .status, key: nil, context: nil) {
-            case .allowed(let rule):
-                result = .success(.status(statusReport()))
-                records.append(request.record(index, .allowed(rule: rule)))
-            case .denied(let reason):
-                result = .failure(Self.denied)
-                records.append(request.record(index, .denied(reason: reason)))
-            }
-            reply.append(result)
-        }
-        return (reply, records)
-    }
-
-    private func turnAway(_ request: CustodyRequest) -> (CustodyReply, [AuditRecord]) {
-        var reply: CustodyReply = []
-        var records: [AuditRecord] = []
-        for (index, item) in request.items.enumerated() {
-            if let error = item.formError {
-                reply.append(.failure(error))
-                records.append(request.record(index, .failed(rule: nil, error)))
-            } else {
-                reply.append(.failure(Self.denied))
-                records.append(request.record(index, .denied(reason: Policy.unnamed)))
-            }
-        }
-        return (reply, records)
-    }
-
     /// A denial says no more than that; the audit log says why.
     private static let denied = CustodyError(.denied, "denied")
 
     private func perform(
         _ request: CustodyRequest, _ index: Int, _ worker: inout TokenWorker
-    ) -> (Result<Answer, CustodyError>, AuditRecord) {
+    ) -> Judgement {
         let item = request.items[index]
         var keyName: String?
         var keyID: KeyID?
         var rule: String?
         do throws(CustodyError) {
             let operation = try item.operation.get()
-            if case .status = operation {
-                let (reply, records) = performStatus(CustodyRequest(one: item, of: request))
-                var record = records[0]
-                record.item = index
-                return (reply[0], record)
-            }
+            if case .status = operation { return performStatus(request, index) }
             let target = try Target(operation)
             if case .version(let id, _) = target { keyID = id }
             guard request.deadline > .now else { throw PendingRequest.late }
@@ -271,14 +254,5 @@ extension Custodian {
         case (.unwrap, _), (.rewrap, _), (.decrypt, _), (.status, _):
             throw CustodyError(.internalError, "the operation and its target do not fit together")
         }
-    }
-}
-
-extension CustodyRequest {
-    /// A request of one of another's items.
-    fileprivate init(one item: Item, of request: CustodyRequest) {
-        self.init(
-            principal: request.principal, caller: request.caller, items: [item], onBehalfOf: request.onBehalfOf, connection: request.connection,
-            request: request.request, arrival: request.arrival, deadline: request.deadline)
     }
 }

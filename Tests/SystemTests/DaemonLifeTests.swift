@@ -62,21 +62,7 @@ import Testing
 
     @Test func aTokenThatIsNotThereYetIsWaitedFor() async throws {
         let token = try await SoftHSMToken(label: nil)
-        try token.directory.write("custody.toml", """
-            [server]
-            socket = "s"
-            [token]
-            module = "\(token.modulePath)"
-            uri = "pkcs11:token=late"
-            pin-file = "pin"
-            environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
-            [audit]
-            file = "audit.jsonl"
-            [[grant]]
-            user = "\(getuid())"
-            keys = ["*"]
-            operations = ["wrap", "status"]
-            """)
+        try RunningDaemon.configure(token, uri: "pkcs11:token=late")
         let process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
         try await process.line(containing: "the token is not usable")
         let client = CustodyClient(.init(socket: token.directory.file("s"), deadline: .seconds(60)))

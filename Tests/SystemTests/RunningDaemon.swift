@@ -13,6 +13,14 @@ final class RunningDaemon: Sendable {
     /// - Parameter server: Further lines of the configuration's `[server]`.
     static func start(server: String = "") async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
+        try configure(token, uri: "\(token.uri)", server: server)
+        let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
+        guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
+        return try await RunningDaemon(token)
+    }
+
+    /// Writes the configuration of a daemon on this token: whoever runs the tests may do everything.
+    static func configure(_ token: SoftHSMToken, uri: String, server: String = "") throws {
         try token.directory.write(
             "custody.toml",
             """
@@ -22,7 +30,7 @@ final class RunningDaemon: Sendable {
             \(server)
             [token]
             module = "\(token.modulePath)"
-            uri = "\(token.uri)"
+            uri = "\(uri)"
             pin-file = "pin"
             environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
             [audit]
@@ -32,9 +40,6 @@ final class RunningDaemon: Sendable {
             keys = ["*"]
             operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status"]
             """)
-        let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
-        guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
-        return try await RunningDaemon(token)
     }
 
     private init(_ token: SoftHSMToken) async throws {

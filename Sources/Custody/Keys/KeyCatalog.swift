@@ -103,15 +103,9 @@ public final class KeyCatalog: Sendable {
             if objections.isEmpty {
                 let proofKey = ProofKey(object: candidate.object, id: id)
                 let trial = trials[proofKey] ?? ProofOfCustody.tryToExport(candidate.object, session)
-                switch trial {
-                case .refusedByToken, .cannotWrap: newTrials[proofKey] = trial
-                case .exported(let mechanism):
-                    newTrials[proofKey] = trial
-                    objections = ["the token handed it out by C_WrapKey with \(mechanism), whatever its attributes say"]
-                case .inconclusive(let why):
-                    // Not kept: tried again at the next look.
-                    objections = ["it could not be proved that the token keeps it: \(why)"]
-                }
+                // An inconclusive one is not kept: it is made again at the next look.
+                if case .inconclusive = trial {} else { newTrials[proofKey] = trial }
+                objections = trial.objections(isExtractable: candidate.attributes.bool(.extractable))
             }
             versions.append(version(candidate.name, id, candidate.object, candidate.attributes, objections))
         }

@@ -21,15 +21,7 @@ public struct KeyInspection: Sendable {
     public static let attributeTypes = ProofOfCustody.attributeTypes + [.verify, .modifiable]
 
     /// Everything against the key, of the attributes and of the trial; empty for a proven key.
-    public var findings: [String] {
-        switch trial {
-        case .refusedByToken, .cannotWrap: objections
-        case .exported(let mechanism):
-            objections + ["the token handed it out by C_WrapKey with \(mechanism)"
-                + (attributes.bool(.extractable) == false ? ", whatever its attributes say" : "")]
-        case .inconclusive(let why): objections + ["it could not be proved that the token keeps it: \(why)"]
-        }
-    }
+    public var findings: [String] { objections + trial.objections(isExtractable: attributes.bool(.extractable)) }
 
     public var isProven: Bool { findings.isEmpty }
 

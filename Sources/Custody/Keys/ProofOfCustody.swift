@@ -14,6 +14,19 @@ public enum ProofOfCustody {
         case exported(Mechanism)
         /// The trial could not be made.
         case inconclusive(String)
+
+        /// What the trial says against the key, if anything.
+        ///
+        /// - Parameter isExtractable: What CKA_EXTRACTABLE says.
+        func objections(isExtractable: Bool?) -> [String] {
+            switch self {
+            case .refusedByToken, .cannotWrap: []
+            case .exported(let mechanism):
+                ["the token handed it out by C_WrapKey with \(mechanism)"
+                    + (isExtractable == false ? ", whatever its attributes say" : "")]
+            case .inconclusive(let why): ["it could not be proved that the token keeps it: \(why)"]
+            }
+        }
     }
 
     /// The attributes of a key object that say what it is and who may do what with it.
