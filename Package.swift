@@ -12,6 +12,7 @@ let strict: [SwiftSetting] = [
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -27,6 +28,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -34,6 +36,9 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // The C side: headers and the few system calls that Swift cannot express.
@@ -69,6 +74,29 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // The service's side: the double envelope of its master encryption key.
+        .target(
+            name: "MasterKey",
+            dependencies: [
+                "CustodyClient", "CustodyProtocol", "CSystemShim", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "AWSKMS",
+            dependencies: [
+                "MasterKey", "SecureMemory", nioCore, nioHTTP1,
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "PostgreSQL", dependencies: ["CPostgreSQL"], swiftSettings: strict),
+        .target(
+            name: "TenantStorage",
+            dependencies: ["MasterKey", "PostgreSQL", nioPosix, .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
+
         // Mains.
         .executableTarget(
             name: "custodyd",
@@ -91,7 +119,9 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests; those that need a token make one of SoftHSM's.
-        .target(name: "TestSupport", dependencies: ["PKCS11", "SecureMemory"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1], path: "Tests/TestSupport",
+            swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
@@ -123,6 +153,14 @@ let package = Package(
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
+            swiftSettings: strict),
+        .testTarget(
+            name: "AWSKMSTests",
+            dependencies: ["AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TenantStorageTests",
+            dependencies: ["TenantStorage", "MasterKey", "PostgreSQL", "TestSupport"],
             swiftSettings: strict),
     ]
 )

@@ -40,3 +40,10 @@ int csystem_accept(int listener);
 
 /// Raises the soft limit on open files to the hard one, if the kernel lets it.
 void csystem_raise_descriptor_limit(void);
+
+/// Memory of zeros for a key: out of core files, zeroed in forked children, and out of swap if the limit on locked memory
+/// allows it, which `locked` tells. NULL if there is none.
+void *csystem_locked_alloc(size_t length, int *locked);
+
+/// Zeroes it and takes it back; `length` and `locked` as they were.
+void csystem_locked_free(void *memory, size_t length, int locked);

@@ -1,0 +1,83 @@
+import Foundation
+
+/// The journal's entry of one change of a tenant's envelope. It holds no key, no ciphertext and nothing else secret.
+///
+/// It is written before what it tells of is begun, so that a process that is killed leaves nothing unrecorded.
+public struct OperationRecord: Sendable, Hashable {
+    public enum Kind: String, Sendable {
+        /// From the KMS alone to the root key over a fresh KMS key.
+        case enable
+        /// To a fresh KMS key, the root key over it as before.
+        case rotateKMSKey = "rotate-kms-key"
+        /// Under the same KMS key anew, so that its newest key material is used.
+        case refreshKMS = "refresh-kms"
+    }
+
+    public enum State: String, Sendable {
+        case unfinished, finished
+        /// Something else changed the row, so that there is nothing left to do.
+        case superseded
+    }
+
+    public let id: Identifier
+    public let tenant: TenantName
+    public let kind: Kind
+    public var state: State
+    /// The last step that is done.
+    public var step: Step?
+    /// The row's revision that the change is based on.
+    public var baseRevision: Int64
+    /// The KMS key that the row had, and that is to be deleted in the end (not so for ``Kind/refreshKMS``).
+    public var oldKey: KMSKeyID
+    /// The KMS key that the row gets.
+    public var newKey: KMSKeyID?
+    /// When the KMS was last asked to make a key of which nothing was heard.
+    public var lostCreationAt: Date?
+    public let rootKey: String
+    /// The waiting period of the old key's deletion.
+    public let deletionDays: Int
+    public let startedAt: Date
+    public var changedAt: Date
+
+    public init(
+        id: Identifier = Identifier(), tenant: TenantName, kind: Kind, state: State = .unfinished, step: Step? = nil,
+        baseRevision: Int64, oldKey: KMSKeyID, newKey: KMSKeyID? = nil, lostCreationAt: Date? = nil, rootKey: String,
+        deletionDays: Int, startedAt: Date, changedAt: Date
+    ) {
+        self.id = id
+        self.tenant = tenant
+        self.kind = kind
+        self.state = state
+        self.step = step
+        self.baseRevision = baseRevision
+        self.oldKey = oldKey
+        self.newKey = newKey
+        self.lostCreationAt = lostCreationAt
+        self.rootKey = rootKey
+        self.deletionDays = deletionDays
+        self.startedAt = startedAt
+        self.changedAt = changedAt
+    }
+
+    /// The description of KMS keys that are made for this operation: how one is found whose making was not heard of.
+    public var keyDescription: String { "Custody: master key of tenant \(tenant), operation \(id)" }
+}
+
+/// The steps of a change, in their order.
+public enum Step: Int, Sendable, CaseIterable, Comparable {
+    case rowRead = 1
+    case decrypted, held, keyCreated, encrypted, ciphertextTaken, wrapped, envelopeTaken, replaced, oldKeyRetired
+
+    public static func < (a: Step, b: Step) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// A line of the journal: a step was done.
+public struct StepRecord: Sendable, Hashable {
+    public let step: Step
+    public let at: Date
+
+    public init(step: Step, at: Date) {
+        self.step = step
+        self.at = at
+    }
+}

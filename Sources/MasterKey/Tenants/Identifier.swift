@@ -1,0 +1,25 @@
+/// 16 random bytes that name a thing for ever: a master key, or an operation on one. Written as 32 hexadecimal digits.
+public struct Identifier: Sendable, Hashable, CustomStringConvertible {
+    public static let length = 16
+
+    public let bytes: [UInt8]
+
+    /// A new one.
+    public init() {
+        var generator = SystemRandomNumberGenerator()
+        bytes = (0..<Self.length).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+    }
+
+    /// nil unless there are 16 bytes.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == Self.length else { return nil }
+        self.bytes = Array(bytes)
+    }
+
+    public var description: String {
+        bytes.map { byte in
+            let digits = String(byte, radix: 16)
+            return byte < 16 ? "0" + digits : digits
+        }.joined()
+    }
+}

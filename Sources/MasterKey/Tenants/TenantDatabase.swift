@@ -1,0 +1,67 @@
+import Foundation
+
+/// Where a service keeps its tenants' encrypted master keys, and the journal of their changes.
+///
+/// Each method is one transaction, durable when it returns. Errors have the codes `database-...`, `schema-...`,
+/// `row-...` and `tenant-...`.
+public protocol TenantDatabase: Sendable {
+    /// Which database this is, for messages.
+    var name: String { get }
+
+    /// Makes the tables or brings them up to date, and says the version of the schema before and after.
+    func migrate() async throws(MasterKeyError) -> (from: Int, to: Int)
+
+    // MARK: Tenants
+
+    func record(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord?
+
+    /// The next rows in the order of the tenants' names.
+    func records(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantRecord]
+
+    /// The tenants whose row names this KMS key, a hundred at most.
+    func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName]
+
+    /// - Throws: `tenant-exists`.
+    func insert(_ record: TenantRecord) async throws(MasterKeyError)
+
+    /// Replaces layers, blob, KMS key and context, if the row still has the revision that `record` was read with; raises
+    /// the revision. In the same transaction the journal's entry is written, if one is given.
+    ///
+    /// - Throws: `row-changed`; then nothing was written.
+    func replace(_ record: TenantRecord, recording operation: OperationRecord?) async throws(MasterKeyError)
+
+    func noteOpening(of tenant: TenantName, at date: Date) async throws(MasterKeyError)
+
+    // MARK: Journal
+
+    func unfinishedOperation(of tenant: TenantName) async throws(MasterKeyError) -> OperationRecord?
+
+    /// All entries of a tenant, the newest first, with the steps as they were done.
+    func operations(of tenant: TenantName) async throws(MasterKeyError) -> [(operation: OperationRecord, steps: [StepRecord])]
+
+    /// Writes a new entry.
+    ///
+    /// - Throws: `operation-under-way` if the tenant has an unfinished one.
+    func begin(_ operation: OperationRecord) async throws(MasterKeyError)
+
+    /// Updates an entry. If `step` is given, it is added to the steps that were done.
+    func update(_ operation: OperationRecord, done step: Step?) async throws(MasterKeyError)
+
+    // MARK: Exclusion
+
+    /// Takes the tenant for this process. It is free again when the lock is released or the process has ended, however.
+    ///
+    /// - Returns: nil if another process, or another task of this one, holds it.
+    func lock(_ tenant: TenantName) async throws(MasterKeyError) -> (any TenantLock)?
+
+    /// Removes from the database's files what its rows no longer hold, as far as a client can. An old ciphertext that
+    /// lingers is dead once its KMS key is deleted; until then this makes it harder to come by.
+    func scrub() async throws(MasterKeyError)
+
+    func close() async
+}
+
+/// A tenant that is taken, see ``TenantDatabase/lock(_:)``.
+public protocol TenantLock: Sendable {
+    func release() async
+}

@@ -1,0 +1,47 @@
+import Foundation
+
+/// Which keys have to be asked to open a tenant's master key.
+public enum EnvelopeLayers: Sendable, Hashable {
+    /// The cloud's KMS alone.
+    case kms
+    /// The user's root key first, then the cloud's KMS: neither alone opens it.
+    case rootKeyOverKMS(name: String, version: UInt32)
+}
+
+/// A tenant's row: its encrypted master key and what is needed to open it. Nothing in it is secret.
+public struct TenantRecord: Sendable, Hashable {
+    public let tenant: TenantName
+    /// Names the master key's content, whatever encrypts it; sealed data carry it.
+    public let masterKeyID: Identifier
+    public var layers: EnvelopeLayers
+    /// The encrypted master key: the KMS's ciphertext, or Custody's envelope around it.
+    public var blob: [UInt8]
+    /// The KMS key of the inner layer.
+    public var kmsKey: KMSKeyID
+    /// The encryption context that the KMS got with it.
+    public var kmsContext: [String: String]
+    /// Grows by one with every change of what stands above; what a change is compared with before it is made.
+    public var revision: Int64
+    public let createdAt: Date
+    public var changedAt: Date
+    /// When it was last opened, to the minute.
+    public var lastOpenedAt: Date?
+
+    public init(
+        tenant: TenantName, masterKeyID: Identifier, layers: EnvelopeLayers, blob: [UInt8], kmsKey: KMSKeyID,
+        kmsContext: [String: String], revision: Int64 = 1, createdAt: Date, changedAt: Date, lastOpenedAt: Date? = nil
+    ) {
+        self.tenant = tenant
+        self.masterKeyID = masterKeyID
+        self.layers = layers
+        self.blob = blob
+        self.kmsKey = kmsKey
+        self.kmsContext = kmsContext
+        self.revision = revision
+        self.createdAt = createdAt
+        self.changedAt = changedAt
+        self.lastOpenedAt = lastOpenedAt
+    }
+
+    public var isEnabled: Bool { layers != .kms }
+}

@@ -1,0 +1,2 @@
+import CPostgreSQL
+func x() { _ = PQlibVersion() }
