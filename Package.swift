@@ -47,11 +47,13 @@ let package = Package(
         .target(name: "CZeroingHeap"),
         .target(name: "SecureMemory", dependencies: ["CSystemShim"], swiftSettings: strict),
 
+        .target(name: "Base64URL", swiftSettings: strict),
+
         // The vault, bottom up.
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
         .target(
             name: "Custody",
-            dependencies: ["PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: ["Base64URL", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",
@@ -78,7 +80,8 @@ let package = Package(
         .target(
             name: "MasterKey",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "CSystemShim", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
+                "Base64URL", "CustodyClient", "CustodyProtocol", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
         .target(

@@ -15,7 +15,6 @@ public struct MasterKeyError: Error, Sendable, CustomStringConvertible {
         // The change of an envelope.
         case operationUnderWay = "operation-under-way"
         case operationUnfinished = "operation-unfinished"
-        case kmsKeyShared = "kms-key-shared"
         case proofFailed = "proof-failed"
 
         // The tenant database.

@@ -1,3 +1,4 @@
+import Base64URL
 import Foundation
 
 /// A wrapped blob, format version 1:
@@ -88,9 +89,7 @@ public struct Envelope: Sendable, Hashable {
 
     /// The blob as text: ``textPrefix`` and base64url.
     public static func text(_ blob: [UInt8]) -> String {
-        let base64 = Data(blob).base64EncodedString()
-        return textPrefix
-            + base64.replacing("+", with: "-").replacing("/", with: "_").prefix { $0 != "=" }
+        textPrefix + Base64URL.encode(blob)
     }
 
     /// The bytes of a blob's text form; white space around it does not count.
@@ -104,20 +103,8 @@ public struct Envelope: Sendable, Hashable {
         guard trimmed.hasPrefix(textPrefix) else {
             throw CustodyError(.unsupportedFormat, "this release reads the text form \(textPrefix) only")
         }
-        let body = trimmed.dropFirst(textPrefix.count)
-        let isAlphabet = body.utf8.allSatisfy { byte in
-            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-                || byte == 0x2D || byte == 0x5F
-        }
-        var base64 = String(body.replacing("-", with: "+").replacing("_", with: "/"))
-        base64 += String(repeating: "=", count: (4 - base64.utf8.count % 4) % 4)
-        guard isAlphabet, let data = Data(base64Encoded: base64) else {
-            throw CustodyError(.malformedBlob, "the text after \(textPrefix) is not base64url without padding")
-        }
-        let bytes = Array(data)
-        // Bits behind the last byte must be zero, or several texts would stand for one blob.
-        guard Self.text(bytes).utf8.elementsEqual(trimmed.utf8) else {
-            throw CustodyError(.malformedBlob, "the text after \(textPrefix) does not end where its last byte ends")
+        guard let bytes = Base64URL.decode(trimmed.dropFirst(textPrefix.count)) else {
+            throw CustodyError(.malformedBlob, "the text after \(textPrefix) is not base64url without padding, ending where its last byte ends")
         }
         return bytes
     }

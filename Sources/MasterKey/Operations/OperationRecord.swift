@@ -27,11 +27,14 @@ public struct OperationRecord: Sendable, Hashable {
     public var step: Step?
     /// The row's revision that the change is based on.
     public var baseRevision: Int64
-    /// The KMS key that the row had, and that is to be deleted in the end (not so for ``Kind/refreshKMS``).
+    /// The KMS key that the row had, and that is to be deleted in the end (not so for ``Kind/refreshKMS``), unless other
+    /// tenants' rows still need it: then the last of them has it deleted.
     public var oldKey: KMSKeyID
     /// The KMS key that the row gets.
     public var newKey: KMSKeyID?
-    /// When the KMS was last asked to make a key of which nothing was heard.
+    /// How often the KMS was asked to make a key of which nothing was heard yet.
+    public var lostCreations: Int
+    /// When it was last asked so.
     public var lostCreationAt: Date?
     public let rootKey: String
     /// The waiting period of the old key's deletion.
@@ -41,8 +44,8 @@ public struct OperationRecord: Sendable, Hashable {
 
     public init(
         id: Identifier = Identifier(), tenant: TenantName, kind: Kind, state: State = .unfinished, step: Step? = nil,
-        baseRevision: Int64, oldKey: KMSKeyID, newKey: KMSKeyID? = nil, lostCreationAt: Date? = nil, rootKey: String,
-        deletionDays: Int, startedAt: Date, changedAt: Date
+        baseRevision: Int64, oldKey: KMSKeyID, newKey: KMSKeyID? = nil, lostCreations: Int = 0, lostCreationAt: Date? = nil,
+        rootKey: String, deletionDays: Int, startedAt: Date, changedAt: Date
     ) {
         self.id = id
         self.tenant = tenant
@@ -52,6 +55,7 @@ public struct OperationRecord: Sendable, Hashable {
         self.baseRevision = baseRevision
         self.oldKey = oldKey
         self.newKey = newKey
+        self.lostCreations = lostCreations
         self.lostCreationAt = lostCreationAt
         self.rootKey = rootKey
         self.deletionDays = deletionDays

@@ -1,0 +1,16 @@
+import SecureMemory
+
+/// Opens a tenant's envelope, layer by layer: `custodyd` first, then the KMS. Stores nothing.
+struct EnvelopeOpener: Sendable {
+    let rootKey: RootKeyService
+    let kms: any KeyManagementService
+
+    func open(_ record: TenantRecord) async throws(MasterKeyError) -> LockedBytes {
+        let ciphertext: [UInt8] =
+            switch record.layers {
+            case .kms: record.blob
+            case .rootKeyOverKMS: try await rootKey.unwrap(record.blob, of: record.tenant)
+            }
+        return try await kms.decrypt(ciphertext, under: record.kmsKey, context: record.kmsContext)
+    }
+}

@@ -1,0 +1,61 @@
+import CustodyClient
+import Foundation
+
+/// Moves envelopes to the newest version of their root key. The master keys are not exposed and the KMS is not asked.
+public struct Rewrapping: Sendable {
+    public enum Outcome: Sendable {
+        case rewrapped(TenantRecord)
+        /// The envelope was under the newest version already; nothing was written.
+        case alreadyNewest(TenantRecord)
+    }
+
+    private let database: any TenantDatabase
+    private let rootKey: RootKeyService
+
+    public init(database: any TenantDatabase, custody: CustodyClient) {
+        self.database = database
+        rootKey = RootKeyService(custody)
+    }
+
+    /// Rewraps a tenant's envelope, proves that the new one holds what the old one held, and replaces it, if nothing has
+    /// changed the row meanwhile.
+    ///
+    /// - Throws: ``MasterKeyError``, with the row unchanged.
+    public func run(_ tenant: TenantName) async throws(MasterKeyError) -> Outcome {
+        guard let lock = try await database.lock(tenant) else {
+            throw MasterKeyError(
+                .operationUnderWay, "another process is changing the envelope of tenant \(tenant) at this moment", advice: "try again later")
+        }
+        do throws(MasterKeyError) {
+            let outcome = try await runExclusively(tenant)
+            await lock.release()
+            return outcome
+        } catch {
+            await lock.release()
+            throw error
+        }
+    }
+
+    private func runExclusively(_ tenant: TenantName) async throws(MasterKeyError) -> Outcome {
+        let record = try await database.existingRecord(of: tenant)
+        guard record.isEnabled else {
+            throw MasterKeyError(
+                .notEnabled, "tenant \(tenant) is encrypted by the KMS alone, there is no envelope to wrap anew",
+                advice: "enable its root key by `custody-mek enable \(tenant) --root-key NAME`")
+        }
+        let rewrapped = try await rootKey.rewrap(record.blob, of: tenant)
+        guard rewrapped.layers != record.layers else { return .alreadyNewest(record) }
+        guard try await rootKey.unwrap(rewrapped.blob, of: tenant) == rootKey.unwrap(record.blob, of: tenant) else {
+            throw MasterKeyError(
+                .proofFailed, "the new envelope of tenant \(tenant) holds something else than the old one",
+                state: "the row is as it was", advice: "do not run it again before the HSM is understood: it has given a wrong answer")
+        }
+        var changed = record
+        changed.layers = rewrapped.layers
+        changed.blob = rewrapped.blob
+        changed.changedAt = Date()
+        try await database.replace(changed, recording: nil)
+        changed.revision += 1
+        return .rewrapped(changed)
+    }
+}

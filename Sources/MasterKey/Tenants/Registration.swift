@@ -1,0 +1,70 @@
+import CustodyClient
+import Foundation
+import SecureMemory
+
+/// Makes the rows of new tenants, their master key encrypted by the KMS alone: what services have before they enable a root
+/// key.
+public struct Registration: Sendable {
+    /// What a master key may have, in bytes: fewer would be guessed, more the KMS does not take.
+    public static let lengths = 16...4_096
+
+    private let database: any TenantDatabase
+    private let kms: any KeyManagementService
+
+    public init(database: any TenantDatabase, kms: any KeyManagementService) {
+        self.database = database
+        self.kms = kms
+    }
+
+    /// Makes a master key of 32 random bytes.
+    ///
+    /// - Parameter kmsKey: Any name of the KMS key to encrypt it under.
+    /// - Throws: ``MasterKeyError`` with `tenant-exists`, `kms-...`, `database-...`.
+    public func create(_ tenant: TenantName, underKMSKey kmsKey: String) async throws(MasterKeyError) -> TenantRecord {
+        try await requireNone(tenant)
+        let key = try await kms.describe(kmsKey).id
+        var generator = SystemRandomNumberGenerator()
+        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        defer { bytes.zeroize() }
+        let ciphertext = try await kms.encrypt(LockedBytes(bytes), under: key, context: tenant.encryptionContext)
+        return try await insert(tenant, ciphertext, key, tenant.encryptionContext)
+    }
+
+    /// Takes over a master key that a service has: its KMS ciphertext, which is proved to open first.
+    ///
+    /// - Parameter context: The encryption context that the service gave to the KMS with it.
+    /// - Throws: ``MasterKeyError`` with `tenant-exists`, `kms-...`, `database-...`; `row-damaged` if what opens can't be a
+    ///   master key.
+    public func take(
+        _ tenant: TenantName, ciphertext: [UInt8], underKMSKey kmsKey: String, context: [String: String]
+    ) async throws(MasterKeyError) -> TenantRecord {
+        try await requireNone(tenant)
+        let key = try await kms.describe(kmsKey).id
+        let masterKey = try await kms.decrypt(ciphertext, under: key, context: context)
+        guard Self.lengths.contains(masterKey.count) else {
+            throw MasterKeyError(
+                .rowDamaged,
+                "what the KMS decrypted has \(masterKey.count) bytes; a master key has \(Self.lengths.lowerBound) to \(Self.lengths.upperBound)")
+        }
+        return try await insert(tenant, ciphertext, key, context)
+    }
+
+    /// Before anything is asked of the KMS; the database decides in the end.
+    private func requireNone(_ tenant: TenantName) async throws(MasterKeyError) {
+        guard try await database.record(of: tenant) == nil else {
+            throw MasterKeyError(
+                .tenantExists, "tenant \(tenant) has a master key already; nothing was changed", advice: "see `custody-mek status \(tenant)`")
+        }
+    }
+
+    private func insert(
+        _ tenant: TenantName, _ ciphertext: [UInt8], _ key: KMSKeyID, _ context: [String: String]
+    ) async throws(MasterKeyError) -> TenantRecord {
+        let now = Date()
+        let record = TenantRecord(
+            tenant: tenant, masterKeyID: Identifier(), layers: .kms, blob: ciphertext, kmsKey: key, kmsContext: context,
+            createdAt: now, changedAt: now)
+        try await database.insert(record)
+        return record
+    }
+}
