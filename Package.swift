@@ -22,8 +22,10 @@ let package = Package(
     name: "custody",
     products: [
         .library(name: "CustodyClient", targets: ["CustodyClient"]),
+        .library(name: "MasterKey", targets: ["MasterKey", "AWSKMS", "TenantStorage"]),
         .executable(name: "custodyd", targets: ["custodyd"]),
         .executable(name: "custodyctl", targets: ["custodyctl"]),
+        .executable(name: "custody-mek", targets: ["custody-mek"]),
         .executable(name: "custody-bench", targets: ["custody-bench"]),
     ],
     dependencies: [
@@ -47,13 +49,13 @@ let package = Package(
         .target(name: "CZeroingHeap"),
         .target(name: "SecureMemory", dependencies: ["CSystemShim"], swiftSettings: strict),
 
-        .target(name: "Base64URL", swiftSettings: strict),
+        .target(name: "ByteEncoding", swiftSettings: strict),
 
         // The vault, bottom up.
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
         .target(
             name: "Custody",
-            dependencies: ["Base64URL", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: ["ByteEncoding", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",
@@ -80,7 +82,7 @@ let package = Package(
         .target(
             name: "MasterKey",
             dependencies: [
-                "Base64URL", "CustodyClient", "CustodyProtocol", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
+                "ByteEncoding", "CustodyClient", "CustodyProtocol", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -100,7 +102,8 @@ let package = Package(
             dependencies: ["MasterKey", "PostgreSQL", nioPosix, .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
 
-        // Mains.
+        // Mains, and what the tools among them share.
+        .target(name: "ToolSupport", dependencies: ["SecureMemory", arguments], swiftSettings: strict),
         .executableTarget(
             name: "custodyd",
             dependencies: ["CustodyServer", "CZeroingHeap", arguments, lifecycle, signals, log],
@@ -108,8 +111,16 @@ let package = Package(
         .executableTarget(
             name: "custodyctl",
             dependencies: [
+                "ByteEncoding",
                 "CustodyServer", "CustodyClient", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap",
-                arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ToolSupport", arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "custody-mek",
+            dependencies: [
+                "ByteEncoding",
+                "MasterKey", "AWSKMS", "TenantStorage", "CustodyClient", "SecureMemory", "CZeroingHeap", "ToolSupport", arguments,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -128,7 +139,7 @@ let package = Package(
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
-            dependencies: ["Custody", "PKCS11", "SecureMemory", "TestSupport", log],
+            dependencies: ["ByteEncoding", "Custody", "PKCS11", "SecureMemory", "TestSupport", log],
             resources: [.copy("Vectors")],
             swiftSettings: strict),
         .executableTarget(

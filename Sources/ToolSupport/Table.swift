@@ -1,17 +1,17 @@
 /// Aligned columns for people. No colours: the output is the same on a terminal and in a pipe.
-struct Table {
+package struct Table {
     private let header: [String]?
     private var rows: [[String]] = []
     private let indent: String
 
-    init(_ header: [String]? = nil, indent: Int = 0) {
+    package init(_ header: [String]? = nil, indent: Int = 0) {
         self.header = header
         self.indent = String(repeating: " ", count: indent)
     }
 
-    mutating func add(_ cells: String...) { rows.append(cells.map(Self.printable)) }
+    package mutating func add(_ cells: String...) { rows.append(cells.map(Self.printable)) }
 
-    func show() {
+    package func show() {
         let lines = (header.map { [$0] } ?? []) + rows
         var widths: [Int] = []
         for line in lines {
@@ -32,7 +32,7 @@ struct Table {
     }
 
     /// Labels come from the token, which anybody may have written: no control characters reach the terminal.
-    static func printable(_ text: String) -> String {
+    package static func printable(_ text: String) -> String {
         String(String.UnicodeScalarView(text.unicodeScalars.map { $0 != "\n" && $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
     }
 }

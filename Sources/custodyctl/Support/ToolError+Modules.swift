@@ -1,27 +1,9 @@
 import Custody
 import CustodyServer
 import PKCS11
+import ToolSupport
 
-/// Why a command failed: what is printed, and with which code the process ends.
-struct ToolError: Error {
-    /// A stable name for programs that read `--json`.
-    var code: String
-    /// What happened and what to do next.
-    var message: String
-    var exitCode: Int32
-
-    init(_ code: String, _ message: String, exit exitCode: Int32 = ToolExit.failed) {
-        self.code = code
-        self.message = message
-        self.exitCode = exitCode
-    }
-
-    static func usage(_ message: String) -> ToolError { ToolError("usage", message, exit: ToolExit.usage) }
-
-    static func configuration(_ message: String) -> ToolError {
-        ToolError("configuration-error", message, exit: ToolExit.configuration)
-    }
-
+extension ToolError {
     /// Any error that the modules below throw.
     init(_ error: any Error) {
         switch error {

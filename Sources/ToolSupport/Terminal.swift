@@ -5,22 +5,21 @@ import SecureMemory
 ///
 /// Keys that would end or stop the process are read as characters: the module may be initialised and the echo off, and
 /// both have to be put right before the process ends.
-enum Terminal {
-    static var isInteractive: Bool { isatty(0) == 1 }
+package enum Terminal {
+    package static var isInteractive: Bool { isatty(0) == 1 }
 
     /// Asks on /dev/tty without echo; nil if there is no terminal.
-    static func secret(_ prompt: String) throws(ToolError) -> SecretBytes? {
+    package static func secret(_ prompt: String) throws(ToolError) -> SecretBytes? {
         guard let bytes = try line(prompt, echo: false) else { return nil }
+        defer { bytes.zeroize() }
         guard (1...256).contains(bytes.count) else {
-            bytes.zeroize()
             throw ToolError("pin-unavailable", "a PIN has 1 to 256 bytes, nothing was changed", exit: ToolExit.configuration)
         }
-        // The secret shares the array's storage, and wipes it.
         return SecretBytes(bytes)
     }
 
     /// Asks on /dev/tty with echo; nil if there is no terminal.
-    static func answer(_ prompt: String) throws(ToolError) -> String? {
+    package static func answer(_ prompt: String) throws(ToolError) -> String? {
         try line(prompt, echo: true).map { String(decoding: $0, as: UTF8.self) }
     }
 
