@@ -169,6 +169,11 @@ let package = Package(
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
             swiftSettings: strict),
         .testTarget(
+            name: "MasterKeyTests",
+            dependencies: ["MasterKey", "SecureMemory", "TestSupport"],
+            resources: [.copy("Vectors")],
+            swiftSettings: strict),
+        .testTarget(
             name: "AWSKMSTests",
             dependencies: ["AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1],
             swiftSettings: strict),
