@@ -27,6 +27,7 @@ let package = Package(
         .executable(name: "custodyctl", targets: ["custodyctl"]),
         .executable(name: "custody-mek", targets: ["custody-mek"]),
         .executable(name: "custody-bench", targets: ["custody-bench"]),
+        .executable(name: "custody-mek-bench", targets: ["custody-mek-bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -131,11 +132,19 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-mek-bench",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", "ToolSupport", arguments,
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: strict),
 
         // Tests; those that need a token make one of SoftHSM's.
         .target(
-            name: "TestSupport", dependencies: ["PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1], path: "Tests/TestSupport",
-            swiftSettings: strict),
+            name: "TestSupport",
+            dependencies: ["CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1],
+            path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
@@ -160,6 +169,20 @@ let package = Package(
                 "CustodyClient", "CustodyProtocol", "SecureMemory", "TestSupport",
                 // The programs that the tests start.
                 "custodyd", "custodyctl",
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "people-service",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            path: "Tests/PeopleService", swiftSettings: strict),
+        .testTarget(
+            name: "CustodyMekTests",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", "TestSupport",
+                // The programs that the tests start.
+                "custodyd", "custodyctl", "custody-mek", "people-service",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -72,3 +72,26 @@ provision_token() {
     (umask 077; od -An -N12 -tx1 /dev/urandom | tr -d ' \n' > "$folder/$who.pin")
   done
 }
+
+# configure_bench FOLDER: the configuration of a daemon that is measured: one key, one grant, an audit log, few words.
+configure_bench() {
+  local folder=$1
+  cat > "$folder/custody.toml" <<TOML
+[server]
+socket = "s"
+[token]
+module = "$(softhsm_module)"
+uri = "pkcs11:token=custody"
+pin-file = "user.pin"
+environment = { SOFTHSM2_CONF = "$folder/softhsm2.conf" }
+[audit]
+file = "audit.jsonl"
+[log]
+level = "warning"
+[[grant]]
+user = "$(id -u)"
+keys = ["bench"]
+operations = ["wrap", "unwrap", "status"]
+context = { tenant = "*" }
+TOML
+}

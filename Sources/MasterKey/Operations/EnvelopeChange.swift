@@ -104,13 +104,10 @@ public struct EnvelopeChange: Sendable {
                     .operationUnfinished, "tenant \(request.tenant) has an unfinished operation '\(unfinished.kind.rawValue)'",
                     advice: "finish it by `custody-mek \(unfinished.kind.command) \(request.tenant)` first")
             }
-            guard request.rootKey == nil || request.rootKey == unfinished.rootKey else {
-                throw MasterKeyError(
-                    .operationUnfinished,
-                    "tenant \(request.tenant) has an unfinished operation under root key '\(unfinished.rootKey)'",
-                    advice: "finish it with --root-key \(unfinished.rootKey)")
-            }
-            return unfinished
+            var goingOn = unfinished
+            // Until the row is replaced nothing depends on it: a name that was misspelt can be put right.
+            if let rootKey = request.rootKey, (unfinished.step ?? .rowRead) < .replaced { goingOn.rootKey = rootKey }
+            return goingOn
         }
         let rootKey: String
         switch record.layers {

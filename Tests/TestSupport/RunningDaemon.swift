@@ -1,17 +1,17 @@
 import CustodyClient
 import Foundation
-import TestSupport
+import PKCS11
 
 /// A real `custodyd` on a SoftHSM token of its own, with a root key `root`, in a folder of its own.
-final class RunningDaemon: Sendable {
-    let token: SoftHSMToken
-    let process: ChildProcess
-    var socket: String { token.directory.file("s") }
-    var configurationFile: String { token.directory.file("custody.toml") }
-    var auditFile: String { token.directory.file("audit.jsonl") }
+public final class RunningDaemon: Sendable {
+    public let token: SoftHSMToken
+    public let process: ChildProcess
+    public var socket: String { token.directory.file("s") }
+    public var configurationFile: String { token.directory.file("custody.toml") }
+    public var auditFile: String { token.directory.file("audit.jsonl") }
 
     /// - Parameter server: Further lines of the configuration's `[server]`.
-    static func start(server: String = "") async throws -> RunningDaemon {
+    public static func start(server: String = "") async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
         try configure(token, uri: "\(token.uri)", server: server)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
@@ -20,7 +20,7 @@ final class RunningDaemon: Sendable {
     }
 
     /// Writes the configuration of a daemon on this token: whoever runs the tests may do everything.
-    static func configure(_ token: SoftHSMToken, uri: String, server: String = "") throws {
+    public static func configure(_ token: SoftHSMToken, uri: String, server: String = "") throws {
         try token.directory.write(
             "custody.toml",
             """
@@ -49,14 +49,14 @@ final class RunningDaemon: Sendable {
     }
 
     /// Another daemon on the same token, after the first has ended.
-    func again() async throws -> RunningDaemon { try await RunningDaemon(token) }
+    public func again() async throws -> RunningDaemon { try await RunningDaemon(token) }
 
-    func client(connections: Int = 1, deadline: Duration = .seconds(30)) -> CustodyClient {
+    public func client(connections: Int = 1, deadline: Duration = .seconds(30)) -> CustodyClient {
         CustodyClient(.init(socket: socket, connections: connections, deadline: deadline))
     }
 
     /// Lends a client and closes it.
-    func withClient<R>(connections: Int = 1, _ body: (CustodyClient) async throws -> R) async throws -> R {
+    public func withClient<R>(connections: Int = 1, _ body: (CustodyClient) async throws -> R) async throws -> R {
         let client = client(connections: connections)
         do {
             let result = try await body(client)
@@ -68,14 +68,33 @@ final class RunningDaemon: Sendable {
         }
     }
 
+    /// Changes what the root key may be used for, as an operator does with a tool of the HSM's vendor: the second case
+    /// disables it.
+    public func setRootKey(usable: Bool) async throws {
+        try await withRootKey { session, key in
+            try session.setAttributes(of: key, [.bool(.encrypt, usable), .bool(.decrypt, usable)])
+        }
+    }
+
+    /// Removes the root key from the token.
+    public func destroyRootKey() async throws {
+        try await withRootKey { session, key in try session.destroyObject(key) }
+    }
+
+    private func withRootKey(_ body: (borrowing Session, ObjectHandle) throws -> Void) async throws {
+        try await SoftHSM.withSession(on: token) { session in
+            for key in try session.objects(.secretKey, matching: [.label("root")]) { try body(session, key) }
+        }
+    }
+
     /// The daemon's resident memory (proc(5), statm).
-    func residentMegabytes() throws -> Int {
+    public func residentMegabytes() throws -> Int {
         let fields = try String(contentsOfFile: "/proc/\(process.processID)/statm", encoding: .utf8).split(separator: " ")
         return (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) / 1_048_576
     }
 
     /// The records of the audit log.
-    func audit() throws -> [[String: Any]] {
+    public func audit() throws -> [[String: Any]] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { line in
             guard let record = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
                 throw NotJSON(line: String(line))
@@ -86,6 +105,6 @@ final class RunningDaemon: Sendable {
 }
 
 /// A line of the audit log is no JSON object.
-struct NotJSON: Error {
-    let line: String
+public struct NotJSON: Error {
+    public let line: String
 }
