@@ -90,7 +90,7 @@ let package = Package(
         .target(
             name: "AWSKMS",
             dependencies: [
-                "MasterKey", "SecureMemory", nioCore, nioHTTP1,
+                "CSystemShim", "MasterKey", "SecureMemory", nioCore, nioHTTP1, nioPosix,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -198,7 +198,11 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "AWSKMSTests",
-            dependencies: ["AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1],
+            dependencies: [
+                "AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            resources: [.copy("Vectors")],
             swiftSettings: strict),
         .testTarget(
             name: "TenantStorageTests",

@@ -36,13 +36,14 @@ need_build_packages() {
   need_packages libp11-kit-dev pkg-config softhsm2 util-linux
 }
 
-# need_python: a virtual environment of our own with moto's server, which stands in for the cloud's KMS.
+# need_python: a virtual environment of our own with moto's server, which stands in for the cloud's KMS, and MiniStack, which
+# honours the states of keys.
 need_python() {
   need_packages python3-venv
   venv=$root/.build-python
   [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-  "$venv/bin/python" -c 'import moto.server, boto3, flask' 2>/dev/null \
-    || "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5,<6' boto3
+  "$venv/bin/python" -c 'import moto.server, boto3, flask, ministack' 2>/dev/null \
+    || "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5,<6' boto3 'ministack>=1.5,<2'
 }
 
 # wait_until COMMAND...: until it succeeds, for 30 seconds at the most.
