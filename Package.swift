@@ -204,9 +204,13 @@ let package = Package(
             ],
             resources: [.copy("Vectors")],
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-tenant-holder", dependencies: ["TenantStorage", "MasterKey"], path: "Tests/TenantHolder",
+            swiftSettings: strict),
         .testTarget(
             name: "TenantStorageTests",
-            dependencies: ["TenantStorage", "MasterKey", "PostgreSQL", "TestSupport"],
+            // The program is a second process that the tests start.
+            dependencies: ["TenantStorage", "MasterKey", "PostgreSQL", "TestSupport", "custody-tenant-holder"],
             swiftSettings: strict),
     ]
 )

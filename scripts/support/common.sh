@@ -30,10 +30,10 @@ need_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# What every build needs: p11-kit's headers, and SoftHSM as the token.
+# What every build needs: the headers of p11-kit, libpq and SQLite, and SoftHSM as the token.
 need_build_packages() {
   command -v swift >/dev/null || fail "a Swift 6.2 or newer toolchain must be on the PATH"
-  need_packages libp11-kit-dev pkg-config softhsm2 util-linux
+  need_packages libp11-kit-dev libpq-dev libsqlite3-dev pkg-config softhsm2 util-linux
 }
 
 # need_python: a virtual environment of our own with moto's server, which stands in for the cloud's KMS, and MiniStack, which
