@@ -180,7 +180,7 @@ let package = Package(
         .testTarget(
             name: "CustodyMekTests",
             dependencies: [
-                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", "TestSupport",
+                "AWSKMS", "CustodyClient", "CustodyProtocol", "MasterKey", "SecureMemory", "TenantStorage", "TestSupport",
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-mek", "people-service",
             ],

@@ -4,8 +4,8 @@ import PostgreSQL
 /// The rows of `custody_operation`.
 enum OperationRow {
     static let columns = [
-        "id", "tenant", "kind", "state", "step", "base_revision", "old_key", "new_key", "lost_creation_at", "root_key",
-        "deletion_days", "started_at", "changed_at",
+        "id", "tenant", "kind", "state", "step", "base_revision", "old_key", "new_key", "lost_creations",
+        "lost_creation_at", "root_key", "deletion_days", "started_at", "changed_at",
     ]
 
     static func read(_ row: [SQLValue]) throws(MasterKeyError) -> OperationRecord {
@@ -14,8 +14,8 @@ enum OperationRow {
             id: try row.identifier("id"), tenant: try row.tenant("tenant"), kind: try row.known("kind"),
             state: try row.known("state"), step: try row.optional("step", row.step),
             baseRevision: try row.integer("base_revision"), oldKey: try row.key("old_key"),
-            newKey: try row.optional("new_key", row.key), lostCreationAt: try row.optional("lost_creation_at", row.date),
-            rootKey: try row.text("root_key"), deletionDays: Int(clamping: try row.integer("deletion_days")),
+            newKey: try row.optional("new_key", row.key), lostCreations: Int(clamping: try row.integer("lost_creations")),
+            lostCreationAt: try row.optional("lost_creation_at", row.date), rootKey: try row.text("root_key"), deletionDays: Int(clamping: try row.integer("deletion_days")),
             startedAt: try row.date("started_at"), changedAt: try row.date("changed_at"))
     }
 }

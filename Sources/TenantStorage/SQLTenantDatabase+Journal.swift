@@ -41,15 +41,15 @@ extension SQLTenantDatabase {
             let done = try session.run(
                 """
                 INSERT INTO custody_operation (id, tenant, number, kind, state, step, base_revision, old_key, new_key,
-                lost_creation_at, root_key, deletion_days, started_at, changed_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING
+                lost_creations, lost_creation_at, root_key, deletion_days, started_at, changed_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING
                 """,
                 [
                     SQLValue(operation.id), SQLValue(operation.tenant), .integer(number), .text(operation.kind.rawValue),
                     .text(operation.state.rawValue), SQLValue(operation.step), .integer(operation.baseRevision),
-                    SQLValue(operation.oldKey), SQLValue(operation.newKey), SQLValue(operation.lostCreationAt),
-                    .text(operation.rootKey), .integer(Int64(operation.deletionDays)), SQLValue(operation.startedAt),
-                    SQLValue(operation.changedAt),
+                    SQLValue(operation.oldKey), SQLValue(operation.newKey), .integer(Int64(operation.lostCreations)),
+                    SQLValue(operation.lostCreationAt), .text(operation.rootKey), .integer(Int64(operation.deletionDays)),
+                    SQLValue(operation.startedAt), SQLValue(operation.changedAt),
                 ])
             guard done.affected == 1 else { throw Self.underWay(operation.tenant) }
             if let step = operation.step { try Self.add(step, to: operation, session) }
@@ -67,12 +67,13 @@ extension SQLTenantDatabase {
         let done = try session.run(
             """
             UPDATE custody_operation SET state = $1, step = $2, base_revision = $3, old_key = $4, new_key = $5,
-            lost_creation_at = $6, changed_at = $7 WHERE id = $8 AND tenant = $9
+            lost_creations = $6, lost_creation_at = $7, root_key = $8, changed_at = $9 WHERE id = $10 AND tenant = $11
             """,
             [
                 .text(operation.state.rawValue), SQLValue(operation.step), .integer(operation.baseRevision),
-                SQLValue(operation.oldKey), SQLValue(operation.newKey), SQLValue(operation.lostCreationAt),
-                SQLValue(operation.changedAt), SQLValue(operation.id), SQLValue(operation.tenant),
+                SQLValue(operation.oldKey), SQLValue(operation.newKey), .integer(Int64(operation.lostCreations)),
+                SQLValue(operation.lostCreationAt), .text(operation.rootKey), SQLValue(operation.changedAt),
+                SQLValue(operation.id), SQLValue(operation.tenant),
             ])
         guard done.affected == 1 else {
             throw MasterKeyError(.rowChanged, "the journal of tenant \(operation.tenant) has no operation \(operation.id)")

@@ -41,6 +41,7 @@ enum Schema {
                     base_revision BIGINT NOT NULL,
                     old_key TEXT NOT NULL,
                     new_key TEXT,
+                    lost_creations BIGINT NOT NULL,
                     lost_creation_at BIGINT,
                     root_key TEXT NOT NULL,
                     deletion_days BIGINT NOT NULL,

@@ -1,7 +1,10 @@
+import AWSKMS
+import CustodyClient
 import Foundation
 import MasterKey
-import TestSupport
+import SecureMemory
 import Testing
+import TestSupport
 
 @Suite struct EnableTests {
     @Test(arguments: DatabaseKind.allCases) func tenStepsFromTheKMSAloneToBoth(_ kind: DatabaseKind) async throws {

@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// The process is killed at each system call by which it writes to the tenant database or hears from it: inside every
 /// transaction, before and after the database has made it durable.

@@ -1,7 +1,7 @@
 import Foundation
 import MasterKey
-import TestSupport
 import Testing
+import TestSupport
 
 /// The process is killed at every step and inside those that change something: what it leaves is safe, and the next run
 /// finishes the job.
@@ -101,7 +101,7 @@ import Testing
     }
 
     /// Starts an enablement, kills it when the proxy holds a call, and lets the call go.
-    private func kill(_ service: TenantService, at hold: FaultProxy.Hold) async throws {
+    private func kill(_ service: TenantService, at hold: FaultProxy.Fault) async throws {
         let process = try ChildProcess("custody-mek", arguments: service.enabling, environment: service.environment)
         try await hold.reached()
         process.signal(SIGKILL)

@@ -1,7 +1,10 @@
+import AWSKMS
+import CustodyClient
 import Foundation
 import MasterKey
-import TestSupport
+import SecureMemory
 import Testing
+import TestSupport
 
 @Suite struct RotationTests {
     private func rotateRootKey(_ service: TenantService) async throws {

@@ -1,6 +1,7 @@
 import Foundation
-import TestSupport
+import MasterKey
 import Testing
+import TestSupport
 
 /// The whole story: sensitive data in, ciphertext on the disk, everything restarted, read back; then the key goes.
 @Suite struct SampleServiceTests {

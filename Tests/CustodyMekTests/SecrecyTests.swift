@@ -1,7 +1,7 @@
 import Foundation
 import MasterKey
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct SecrecyTests {
     /// Everything that the enablement of a SQLite tenant has left on the disk, in all the forms that secrets might have.
@@ -42,7 +42,7 @@ import Testing
         try await service.enable()
         try await HeldSession.run(service, "CHECKPOINT")
         let cluster = try await PostgreSQLCluster.shared()
-        let places = try Self.files(below: cluster.dataDirectory)
+        let places = try Self.files(below: cluster.dataFolder)
         let tables = places.filter { $0.name.contains("/base/") }
         let blob = try await service.record().blob
         #expect(tables.contains { $0.content.contains(Data(blob)) })
@@ -58,13 +58,13 @@ import Testing
     @Test func errorsTellNothing() async throws {
         let service = try await TenantService(.sqlite)
         for operation in ["Decrypt", "CreateKey", "Encrypt", "ScheduleKeyDeletion"] {
-            let fault = service.proxy.on(operation, .error("KMSInternalException", message: "internal"))
+            service.proxy.on(operation, .error("KMSInternalException", message: "internal"))
             let result = try await service.mek(service.enabling)
             #expect(result.status != .exited(0))
-            fault.remove()
+            service.proxy.reset()
             let said = Data((result.output + result.errors).utf8)
             for form in Self.forms(service.masterKey) + Self.forms(Array("a-secret-of-a-test".utf8)) { #expect(!said.contains(form), "\(operation)") }
-            for form in Self.forms(Array((KMSServer.credentials["AWS_SECRET_ACCESS_KEY"] ?? "").utf8)) { #expect(!said.contains(form), "\(operation)") }
+            for form in Self.forms(Array((service.server.environment["AWS_SECRET_ACCESS_KEY"] ?? "").utf8)) { #expect(!said.contains(form), "\(operation)") }
         }
     }
 

@@ -1,7 +1,10 @@
+import CustodyClient
+import CustodyProtocol
 import Foundation
 import MasterKey
-import TestSupport
+import SecureMemory
 import Testing
+import TestSupport
 
 @Suite struct StatusTests {
     private func document(_ result: ProcessResult) throws -> [String: Any] {

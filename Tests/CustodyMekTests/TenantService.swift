@@ -4,8 +4,8 @@ import Foundation
 import MasterKey
 import SecureMemory
 import TenantStorage
-import TestSupport
 import Testing
+import TestSupport
 
 /// Which database a test runs on.
 enum DatabaseKind: String, CaseIterable, Sendable {
@@ -40,13 +40,15 @@ final class TenantService: Sendable {
         proxy = try await FaultProxy.start(upstream: kmsServer.endpoint)
         switch kind {
         case .sqlite: address = "sqlite:\(directory.file("tenants.db"))"
-        case .postgresql: address = try await PostgreSQLCluster.shared().makeDatabase()
+        case .postgresql:
+            let cluster = try await PostgreSQLCluster.shared()
+            address = cluster.address(of: try await cluster.makeDatabase())
         }
         var generator = SystemRandomNumberGenerator()
         let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         masterKey = bytes
         let (tenant, address) = (tenant, address)
-        (firstKey, firstCiphertext) = try await Self.withKMS(kmsServer.endpoint) { kms in
+        (firstKey, firstCiphertext) = try await Self.withKMS(kmsServer) { kms in
             let key = try await kms.createKey(description: "first key of a test's tenant")
             let ciphertext = try await kms.encrypt(LockedBytes(bytes), under: key, context: tenant.encryptionContext)
             try await Self.withDatabase(address) { database in
@@ -62,7 +64,7 @@ final class TenantService: Sendable {
 
     /// What the program finds in its environment: the KMS behind the proxy.
     var environment: [String: String] {
-        KMSServer.credentials.merging([
+        server.environment.merging([
             "AWS_ENDPOINT_URL_KMS": proxy.endpoint, "CUSTODY_MEK_DATABASE": address, "CUSTODY_SOCKET": daemon.socket,
         ]) { _, own in own }
     }
@@ -109,7 +111,7 @@ final class TenantService: Sendable {
     /// The services as the test itself uses them, past the proxy.
     func withDatabase<R>(_ body: (any TenantDatabase) async throws -> R) async throws -> R { try await Self.withDatabase(address, body) }
 
-    func withKMS<R>(_ body: (AWSKMSClient) async throws -> R) async throws -> R { try await Self.withKMS(server.endpoint, body) }
+    func withKMS<R>(_ body: (AWSKMSClient) async throws -> R) async throws -> R { try await Self.withKMS(server, body) }
 
     private static func withDatabase<R>(_ address: String, _ body: (any TenantDatabase) async throws -> R) async throws -> R {
         let database = try TenantDatabases.open(address)
@@ -123,8 +125,8 @@ final class TenantService: Sendable {
         }
     }
 
-    private static func withKMS<R>(_ endpoint: String, _ body: (AWSKMSClient) async throws -> R) async throws -> R {
-        let kms = try AWSKMSClient(.init(endpoint: endpoint, environment: KMSServer.credentials))
+    private static func withKMS<R>(_ server: KMSServer, _ body: (AWSKMSClient) async throws -> R) async throws -> R {
+        let kms = try AWSKMSClient(.init(environment: server.environment))
         do {
             let result = try await body(kms)
             await kms.shutdown()
