@@ -18,7 +18,8 @@ final class BlockingThreads: Sendable {
                 switch state {
                 case .active: continuation.resume(returning: Result(catching: body))
                 case .cancelled:
-                    continuation.resume(returning: .failure(MasterKeyError(.databaseUnavailable, "the tenant database is closed")))
+                    let closed = MasterKeyError(.databaseUnavailable, "the tenant database is closed")
+                    continuation.resume(returning: .failure(closed))
                 }
             }
         }

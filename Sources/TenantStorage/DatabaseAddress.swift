@@ -28,7 +28,8 @@ enum DatabaseAddress: Sendable, Hashable {
     private static func path(_ rest: Substring) throws(MasterKeyError) -> String {
         // As a URI it has an empty host and an absolute path.
         let path = rest.hasPrefix("//") ? rest.dropFirst(2) : rest
-        guard !path.isEmpty, path.first == "/" || path.startIndex == rest.startIndex, !path.utf8.contains(0), path.last != "/" else {
+        let hasNoHost = path.first == "/" || path.startIndex == rest.startIndex
+        guard !path.isEmpty, hasNoHost, !path.utf8.contains(0), path.last != "/" else {
             throw MasterKeyError(.databaseAddress, "the address has no path of a file", advice: Self.forms)
         }
         return String(path)

@@ -78,7 +78,9 @@ struct RowReader {
 
     func step(_ column: String) throws(MasterKeyError) -> Step {
         let number = try integer(column)
-        guard let step = Int(exactly: number).flatMap(Step.init(rawValue:)) else { throw damaged(column, "is no step that is known") }
+        guard let step = Int(exactly: number).flatMap(Step.init(rawValue:)) else {
+            throw damaged(column, "is no step that is known")
+        }
         return step
     }
 

@@ -90,7 +90,8 @@ extension MasterKeyError {
         case "42501":
             self.init(.databaseDenied, text, advice: "grant this role what it needs", cause: error)
         case "25006":
-            self.init(.databaseDenied, text, advice: "connect to the primary server (target_session_attrs=read-write)", cause: error)
+            self.init(
+                .databaseDenied, text, advice: "connect to the primary server (target_session_attrs=read-write)", cause: error)
         case "55P03", "40P01", "40001":
             self.init(.databaseBusy, text, advice: "try again", cause: error)
         case "42P01":
