@@ -141,9 +141,10 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests; those that need a token make one of SoftHSM's.
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(
             name: "TestSupport",
-            dependencies: ["CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1],
+            dependencies: ["CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(

@@ -100,8 +100,7 @@ import TestSupport
     // MARK: custodyd
 
     @Test func daemonIsDown() async throws {
-        let daemon = try await RunningDaemon.start()
-        let service = try await TenantService(.sqlite, daemon: daemon)
+        let service = try await TenantService(.sqlite)
         let arguments = service.enabling + ["--socket", service.directory.file("nobody"), "--deadline-ms", "200"]
         let refusal = try await service.refusal(arguments, exit: 69)
         #expect(refusal.code == "daemon-unavailable", "\(refusal)")
@@ -111,7 +110,7 @@ import TestSupport
     }
 
     @Test func rootKeyIsDisabledThenGone() async throws {
-        let service = try await TenantService(.sqlite)
+        let service = try await TenantService(.sqlite, daemon: RunningDaemon.start())
         try await service.daemon.setRootKey(usable: false)
         try await eventually("the root key's end in the daemon") {
             let status = try await service.daemon.withClient { try await $0.status() }

@@ -7,9 +7,8 @@ import TestSupport
 /// finishes the job.
 @Suite struct KilledTests {
     @Test(arguments: DatabaseKind.allCases) func afterEveryStep(_ kind: DatabaseKind) async throws {
-        let daemon = try await RunningDaemon.start()
         for step in 1...10 {
-            let service = try await TenantService(kind, daemon: daemon)
+            let service = try await TenantService(kind)
             let run = try PausedRun(service, service.enabling)
             try await run.go(to: step)
             try await run.kill()
@@ -38,9 +37,8 @@ import TestSupport
     }
 
     @Test(arguments: DatabaseKind.allCases) func whileTheKMSMakesTheKey(_ kind: DatabaseKind) async throws {
-        let daemon = try await RunningDaemon.start()
         for isMade in [false, true] {
-            let service = try await TenantService(kind, daemon: daemon)
+            let service = try await TenantService(kind)
             let hold = service.proxy.on("CreateKey", isMade ? .holdAnswer : .holdRequest)
             try await kill(service, at: hold)
             try await service.expectSafe("killed, key made: \(isMade)")
@@ -76,9 +74,8 @@ import TestSupport
 
     /// Inside step 10, before and after the KMS has done it.
     @Test(arguments: DatabaseKind.allCases) func whileTheOldKeyIsRetired(_ kind: DatabaseKind) async throws {
-        let daemon = try await RunningDaemon.start()
         for isDone in [false, true] {
-            let service = try await TenantService(kind, daemon: daemon)
+            let service = try await TenantService(kind)
             try await kill(service, at: service.proxy.on("ScheduleKeyDeletion", isDone ? .holdAnswer : .holdRequest))
             try await service.expectSafe("killed in step 10, key retired: \(isDone)")
             #expect(try await service.record().isEnabled)
@@ -90,9 +87,8 @@ import TestSupport
 
     /// Inside each other call of the KMS.
     @Test(arguments: DatabaseKind.allCases) func inEveryOtherCallOfTheKMS(_ kind: DatabaseKind) async throws {
-        let daemon = try await RunningDaemon.start()
         for operation in ["Decrypt", "Encrypt"] {
-            let service = try await TenantService(kind, daemon: daemon)
+            let service = try await TenantService(kind)
             try await kill(service, at: service.proxy.on(operation, .holdAnswer))
             try await service.expectSafe("killed in \(operation)")
             try await service.enable()

@@ -16,7 +16,7 @@ import TestSupport
     }
 
     @Test(arguments: DatabaseKind.allCases) func rewrapAsksNoKMS(_ kind: DatabaseKind) async throws {
-        let service = try await TenantService(kind)
+        let service = try await TenantService(kind, daemon: RunningDaemon.start())
         try await service.enable()
         let before = try await service.record()
         let same = try await service.ok("rewrap", "\(service.tenant)")
@@ -39,7 +39,7 @@ import TestSupport
     }
 
     @Test(arguments: DatabaseKind.allCases) func rewrapOfAllGoesPastBadRows(_ kind: DatabaseKind) async throws {
-        let service = try await TenantService(kind)
+        let service = try await TenantService(kind, daemon: RunningDaemon.start())
         let names = (1...5).map { "t\($0)-of-\(service.tenant)" }
         for name in names {
             try await service.ok("create", name, "--kms-key", service.firstKey.rawValue)

@@ -3,6 +3,7 @@ import CustodyClient
 import Foundation
 import MasterKey
 import SecureMemory
+import Synchronization
 import TenantStorage
 import Testing
 import TestSupport
@@ -27,12 +28,14 @@ final class TenantService: Sendable {
     let firstKey: KMSKeyID
     let firstCiphertext: [UInt8]
 
-    /// - Parameter server: nil for the one that all tests share.
+    /// - Parameters:
+    ///   - daemon: nil for the one that all tests share whose root key nobody changes.
+    ///   - server: nil for the one that all tests share.
     init(_ kind: DatabaseKind, tenant name: String = "acme-\(Identifier())", daemon: RunningDaemon? = nil, server: KMSServer? = nil) async throws {
         tenant = try TenantName(name)
         directory = try TemporaryDirectory()
         let running: RunningDaemon
-        if let daemon { running = daemon } else { running = try await RunningDaemon.start() }
+        if let daemon { running = daemon } else { running = try await SharedDaemon.daemon() }
         self.daemon = running
         let kmsServer: KMSServer
         if let server { kmsServer = server } else { kmsServer = try await KMSServer.shared() }
@@ -157,16 +160,21 @@ final class TenantService: Sendable {
         }
     }
 
-    /// The KMS keys that were made for the tenant's operations, as the KMS sees them.
+    /// The KMS keys that the program had made, whether it heard of them or not, as the KMS sees them.
     func madeKeys() async throws -> [KMSKeyDescription] {
-        let journal = try await journal()
+        let names = try proxy.answers("CreateKey").map { try JSONDecoder().decode(CreateKeyAnswer.self, from: Data($0)).KeyMetadata.Arn }
         return try await withKMS { kms in
             var found: [KMSKeyDescription] = []
-            for entry in journal {
-                for key in try await kms.keys(describedAs: entry.operation.keyDescription) { found.append(try await kms.describe(key.rawValue)) }
-            }
+            for name in names { found.append(try await kms.describe(name)) }
             return found
         }
+    }
+
+    private struct CreateKeyAnswer: Decodable {
+        struct Metadata: Decodable {
+            let Arn: String
+        }
+        let KeyMetadata: Metadata
     }
 
     // MARK: Invariants
@@ -204,4 +212,30 @@ struct Refusal: Decodable, Sendable {
 
 private struct RefusalDocument: Decodable {
     let error: Refusal
+}
+
+/// A daemon for all tests that leave its root key alone.
+private enum SharedDaemon {
+    private static let lock = AsyncLock()
+    private static let running = Mutex<RunningDaemon?>(nil)
+
+    static func daemon() async throws -> RunningDaemon {
+        await lock.acquire()
+        do {
+            let daemon: RunningDaemon
+            if let found = running.withLock({ $0 }) {
+                daemon = found
+            } else {
+                daemon = try await RunningDaemon.start()
+                running.withLock { $0 = daemon }
+                // Statics never go by themselves.
+                atexit { SharedDaemon.running.withLock { $0 = nil } }
+            }
+            await lock.release()
+            return daemon
+        } catch {
+            await lock.release()
+            throw error
+        }
+    }
 }

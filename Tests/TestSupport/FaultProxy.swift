@@ -60,6 +60,7 @@ public final class FaultProxy: Sendable {
     private struct State {
         var faults: [Fault] = []
         var requests: [Request] = []
+        var answers: [(operation: String, body: [UInt8])] = []
     }
 
     private let upstream: SocketAddress
@@ -109,6 +110,11 @@ public final class FaultProxy: Sendable {
     public var requests: [Request] { state.withLock { $0.requests } }
 
     public func requests(_ operation: String) -> [Request] { requests.filter { $0.operation == operation } }
+
+    /// What the KMS itself has answered to an operation, whether the client heard of it or not.
+    public func answers(_ operation: String) -> [[UInt8]] {
+        state.withLock { $0.answers.filter { $0.operation == operation }.map(\.body) }
+    }
 
     /// Adds a rule.
     @discardableResult
@@ -185,6 +191,9 @@ public final class FaultProxy: Sendable {
             }
             .connect(to: upstream)
             .whenFailure { error in promise.fail(error) }
+        promise.futureResult.whenSuccess { answer in
+            self.state.withLock { $0.answers.append((request.operation, Array(answer.body.readableBytesView))) }
+        }
         return promise.futureResult.flatMapErrorThrowing { error in
             Self.answer(Data("the KMS behind the proxy can't be reached: \(error)".utf8), 502, ["Content-Type": "text/plain"])
         }

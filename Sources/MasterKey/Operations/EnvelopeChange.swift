@@ -201,7 +201,10 @@ public struct EnvelopeChange: Sendable {
             operation.newKey = operation.oldKey
             return operation.oldKey
         }
-        if let key = operation.newKey { return key }
+        if let key = operation.newKey {
+            try await done(.keyCreated, &operation, "\(key), made by an earlier run")
+            return key
+        }
         if operation.lostCreations > 0, let found = try await usableKeys(of: operation).first {
             operation.lostCreations -= 1
             operation.newKey = found
