@@ -26,8 +26,8 @@ extension AWSKMSClient {
         var pageSize = 1000
 
         public init(
-            region: String? = nil, endpoint: String? = nil, profile: String? = nil, deadline: Duration = .seconds(20),
-            perAttempt: Duration = .seconds(5), environment: [String: String] = ProcessInfo.processInfo.environment
+            region: String? = nil, endpoint: String? = nil, profile: String? = nil, deadline: Duration = .seconds(30),
+            perAttempt: Duration = .seconds(10), environment: [String: String] = ProcessInfo.processInfo.environment
         ) {
             self.region = region
             self.endpoint = endpoint

@@ -36,8 +36,10 @@ func withProxy<R>(
     return try await withClient(configuration) { try await body($0, proxy) }
 }
 
+/// Patient, so that a slow machine fails no test; one that is about time limits sets its own.
 func configuration(_ endpoint: String) -> AWSKMSClient.Configuration {
-    AWSKMSClient.Configuration(region: KMSServer.region, endpoint: endpoint, environment: keysOfATest)
+    AWSKMSClient.Configuration(
+        region: KMSServer.region, endpoint: endpoint, deadline: .seconds(240), perAttempt: .seconds(60), environment: keysOfATest)
 }
 
 let keysOfATest = ["AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret-of-a-test"]

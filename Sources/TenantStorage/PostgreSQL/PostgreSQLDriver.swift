@@ -1,3 +1,4 @@
+import Foundation
 import MasterKey
 import PostgreSQL
 import Synchronization
@@ -140,25 +141,38 @@ final class PostgreSQLDriver: SQLDriver {
     func scrub(_ table: String) async throws(MasterKeyError) {
         try await threads.run { () throws(MasterKeyError) in
             let session = try self.connect()
-            let before = try Self.file(of: table, session)
-            try session.run("VACUUM (FULL) \(table)")
-            // For want of permission it only warns and goes on.
-            guard try Self.file(of: table, session) != before else {
-                throw MasterKeyError(
-                    .databaseDenied, "PostgreSQL: this role may not VACUUM \(table)", advice: "scrub as the table's owner")
+            // An older transaction is mostly over in a moment: it may be a session of anybody's that is just beginning.
+            for pause in Self.scrubPauses {
+                if try Self.rewrite(table, session) { return }
+                Thread.sleep(forTimeInterval: pause)
             }
-            // Rows that an older transaction can see were copied with the others: the new indexes count them, a query doesn't.
-            let left = try session.run(
-                """
-                SELECT MAX(entry.reltuples)::bigint - (SELECT COUNT(*) FROM \(table)) FROM pg_index
-                JOIN pg_class entry ON entry.oid = indexrelid WHERE indrelid = $1::regclass
-                """, .text(table))
-            if case .integer(1...)? = left.rows.first?.first {
+            guard try Self.rewrite(table, session) else {
                 throw MasterKeyError(
                     .databaseBusy, "PostgreSQL: an older transaction still sees what was replaced in \(table)",
                     advice: "try again when it has ended")
             }
         }
+    }
+
+    private static let scrubPauses = [0.02, 0.05, 0.1, 0.3, 0.5]
+
+    /// - Returns: Whether nothing but the present rows is left.
+    private static func rewrite(_ table: String, _ session: PostgreSQLSession) throws(MasterKeyError) -> Bool {
+        let before = try file(of: table, session)
+        try session.run("VACUUM (FULL) \(table)")
+        // For want of permission it only warns and goes on.
+        guard try file(of: table, session) != before else {
+            throw MasterKeyError(
+                .databaseDenied, "PostgreSQL: this role may not VACUUM \(table)", advice: "scrub as the table's owner")
+        }
+        // Rows that an older transaction can see were copied with the others: the new indexes count them, a query doesn't.
+        let left = try session.run(
+            """
+            SELECT MAX(entry.reltuples)::bigint - (SELECT COUNT(*) FROM \(table)) FROM pg_index
+            JOIN pg_class entry ON entry.oid = indexrelid WHERE indrelid = $1::regclass
+            """, .text(table))
+        if case .integer(1...)? = left.rows.first?.first { return false }
+        return true
     }
 
     private static func file(of table: String, _ session: PostgreSQLSession) throws(MasterKeyError) -> SQLValue? {
