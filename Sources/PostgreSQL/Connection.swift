@@ -4,12 +4,25 @@ import CPostgreSQL
 // Unchecked: libpq allows a connection to be used by any thread, one at a time. It has one owner, and what uses it mutates it.
 public struct Connection: ~Copyable, @unchecked Sendable {
     private let handle: OpaquePointer
+    private let notices: Notices
+
+    /// Collects what the server says beside a statement's result.
+    // libpq calls it in the middle of a call of ours and at no other time, so that the connection's owner is its owner, too.
+    private final class Notices {
+        var details: [String] = []
+    }
 
     /// Connects, within `connect_timeout` for each of the hosts.
     public init(_ settings: ConnectionSettings) throws(PostgreSQLError) {
         guard let handle = settings.start() else { throw PostgreSQLError(.connect, "out of memory", isConnectionLost: true) }
-        // Notices would go to standard error.
-        PQsetNoticeReceiver(handle, { _, _ in }, nil)
+        let notices = Notices()
+        // They would go to standard error.
+        PQsetNoticeReceiver(
+            handle,
+            { context, result in
+                guard let context, let text = PQresultErrorField(result, Int32(UnicodeScalar("D").value)) else { return }  // PG_DIAG_MESSAGE_DETAIL
+                Unmanaged<Notices>.fromOpaque(context).takeUnretainedValue().details.append(String(cString: text))
+            }, Unmanaged.passUnretained(notices).toOpaque())
         if PQstatus(handle) != CONNECTION_BAD {
             // Only verbose messages have the SQLSTATE, and how verbose they are can be set on a begun connection only.
             // Then it is made from the start, since PQconnectPoll knows of no timeout.
@@ -24,6 +37,7 @@ public struct Connection: ~Copyable, @unchecked Sendable {
         }
         PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)
         self.handle = handle
+        self.notices = notices
     }
 
     deinit { PQfinish(handle) }
@@ -33,6 +47,7 @@ public struct Connection: ~Copyable, @unchecked Sendable {
 
     /// Runs one statement; parameters are `$1`, `$2` and so on.
     public mutating func query(_ sql: String, _ parameters: [Value] = []) throws(PostgreSQLError) -> QueryResult {
+        notices.details = []
         let result = execute(sql, parameters)
         defer { PQclear(result) }
         let status = PQresultStatus(result)
@@ -42,7 +57,7 @@ public struct Connection: ~Copyable, @unchecked Sendable {
         }
         let tag = PQcmdStatus(result).map { String(cString: $0) } ?? ""
         let affected = PQcmdTuples(result).flatMap { Int(String(cString: $0)) } ?? 0
-        return QueryResult(rows: rows, affected: affected, tag: tag)
+        return QueryResult(rows: rows, affected: affected, tag: tag, details: notices.details)
     }
 
     private func execute(_ sql: String, _ parameters: [Value]) -> OpaquePointer? {

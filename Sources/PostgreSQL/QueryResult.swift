@@ -6,9 +6,13 @@ public struct QueryResult: Sendable, Hashable {
     /// What was done, such as `COMMIT`; a COMMIT that could not be is a `ROLLBACK`.
     public var tag: String
 
-    public init(rows: [[Value]], affected: Int, tag: String = "") {
+    /// The details of the notices that came with it.
+    public var details: [String]
+
+    public init(rows: [[Value]], affected: Int, tag: String = "", details: [String] = []) {
         self.rows = rows
         self.affected = affected
         self.tag = tag
+        self.details = details
     }
 }

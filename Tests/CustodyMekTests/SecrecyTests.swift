@@ -38,11 +38,12 @@ import TestSupport
     /// PostgreSQL's table files. Its write-ahead log can't be purged by a client: there the first ciphertext may stand until
     /// it is recycled, and the deletion of its KMS key is what kills it.
     @Test func nothingIsLeftInTablesOfPostgreSQL() async throws {
-        let service = try await TenantService(.postgresql)
+        // Of its own: a transaction in any database of a cluster keeps old rows from being removed.
+        let cluster = try await PostgreSQLCluster()
+        let service = try await TenantService(.postgresql, cluster: cluster)
         let run = try await service.enable()
         #expect(!run.output.contains("note:"), "\(run.output)")
         try await HeldSession.run(service, "CHECKPOINT")
-        let cluster = try await PostgreSQLCluster.shared()
         let places = try Self.files(below: cluster.dataFolder)
         let tables = places.filter { $0.name.contains("/base/") }
         let blob = try await service.record().blob

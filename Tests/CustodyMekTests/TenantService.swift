@@ -31,7 +31,11 @@ final class TenantService: Sendable {
     /// - Parameters:
     ///   - daemon: nil for the one that all tests share whose root key nobody changes.
     ///   - server: nil for the one that all tests share.
-    init(_ kind: DatabaseKind, tenant name: String = "acme-\(Identifier())", daemon: RunningDaemon? = nil, server: KMSServer? = nil) async throws {
+    ///   - cluster: nil for the one that all tests share.
+    init(
+        _ kind: DatabaseKind, tenant name: String = "acme-\(Identifier())", daemon: RunningDaemon? = nil,
+        server: KMSServer? = nil, cluster: PostgreSQLCluster? = nil
+    ) async throws {
         tenant = try TenantName(name)
         directory = try TemporaryDirectory()
         let running: RunningDaemon
@@ -44,8 +48,9 @@ final class TenantService: Sendable {
         switch kind {
         case .sqlite: address = "sqlite:\(directory.file("tenants.db"))"
         case .postgresql:
-            let cluster = try await PostgreSQLCluster.shared()
-            address = cluster.address(of: try await cluster.makeDatabase())
+            let used: PostgreSQLCluster
+            if let cluster { used = cluster } else { used = try await PostgreSQLCluster.shared() }
+            address = used.address(of: try await used.makeDatabase())
         }
         var generator = SystemRandomNumberGenerator()
         let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
