@@ -22,9 +22,12 @@ let package = Package(
     name: "custody",
     products: [
         .library(name: "CustodyClient", targets: ["CustodyClient"]),
+        .library(name: "MasterKey", targets: ["MasterKey", "AWSKMS", "TenantStorage"]),
         .executable(name: "custodyd", targets: ["custodyd"]),
         .executable(name: "custodyctl", targets: ["custodyctl"]),
+        .executable(name: "custody-mek", targets: ["custody-mek"]),
         .executable(name: "custody-bench", targets: ["custody-bench"]),
+        .executable(name: "custody-mek-bench", targets: ["custody-mek-bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -47,13 +50,13 @@ let package = Package(
         .target(name: "CZeroingHeap"),
         .target(name: "SecureMemory", dependencies: ["CSystemShim"], swiftSettings: strict),
 
-        .target(name: "Base64URL", swiftSettings: strict),
+        .target(name: "ByteEncoding", swiftSettings: strict),
 
         // The vault, bottom up.
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
         .target(
             name: "Custody",
-            dependencies: ["Base64URL", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: ["ByteEncoding", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",
@@ -80,14 +83,14 @@ let package = Package(
         .target(
             name: "MasterKey",
             dependencies: [
-                "Base64URL", "CustodyClient", "CustodyProtocol", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
+                "ByteEncoding", "CustodyClient", "CustodyProtocol", "SecureMemory", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
         .target(
             name: "AWSKMS",
             dependencies: [
-                "MasterKey", "SecureMemory", nioCore, nioHTTP1,
+                "CSystemShim", "MasterKey", "SecureMemory", nioCore, nioHTTP1, nioPosix,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -100,7 +103,8 @@ let package = Package(
             dependencies: ["MasterKey", "PostgreSQL", nioPosix, .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
 
-        // Mains.
+        // Mains, and what the tools among them share.
+        .target(name: "ToolSupport", dependencies: ["SecureMemory", arguments], swiftSettings: strict),
         .executableTarget(
             name: "custodyd",
             dependencies: ["CustodyServer", "CZeroingHeap", arguments, lifecycle, signals, log],
@@ -108,8 +112,16 @@ let package = Package(
         .executableTarget(
             name: "custodyctl",
             dependencies: [
+                "ByteEncoding",
                 "CustodyServer", "CustodyClient", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap",
-                arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ToolSupport", arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "custody-mek",
+            dependencies: [
+                "ByteEncoding",
+                "MasterKey", "AWSKMS", "TenantStorage", "CustodyClient", "SecureMemory", "CZeroingHeap", "ToolSupport", arguments,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -120,15 +132,24 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-mek-bench",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", "ToolSupport", arguments,
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: strict),
 
         // Tests; those that need a token make one of SoftHSM's.
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(
-            name: "TestSupport", dependencies: ["PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1], path: "Tests/TestSupport",
-            swiftSettings: strict),
+            name: "TestSupport",
+            dependencies: ["CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1],
+            path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
-            dependencies: ["Custody", "PKCS11", "SecureMemory", "TestSupport", log],
+            dependencies: ["ByteEncoding", "Custody", "PKCS11", "SecureMemory", "TestSupport", log],
             resources: [.copy("Vectors")],
             swiftSettings: strict),
         .executableTarget(
@@ -151,6 +172,20 @@ let package = Package(
                 "custodyd", "custodyctl",
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "people-service",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "MasterKey", "SecureMemory", "TenantStorage", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            path: "Tests/PeopleService", swiftSettings: strict),
+        .testTarget(
+            name: "CustodyMekTests",
+            dependencies: [
+                "AWSKMS", "CustodyClient", "CustodyProtocol", "MasterKey", "SecureMemory", "TenantStorage", "TestSupport",
+                // The programs that the tests start.
+                "custodyd", "custodyctl", "custody-mek", "people-service",
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyProtocolTests", dependencies: ["CustodyProtocol", nioCore], swiftSettings: strict),
         .testTarget(
@@ -158,12 +193,25 @@ let package = Package(
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
             swiftSettings: strict),
         .testTarget(
+            name: "MasterKeyTests",
+            dependencies: ["MasterKey", "SecureMemory", "TestSupport"],
+            resources: [.copy("Vectors")],
+            swiftSettings: strict),
+        .testTarget(
             name: "AWSKMSTests",
-            dependencies: ["AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1],
+            dependencies: [
+                "AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            resources: [.copy("Vectors")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "custody-tenant-holder", dependencies: ["TenantStorage", "MasterKey"], path: "Tests/TenantHolder",
             swiftSettings: strict),
         .testTarget(
             name: "TenantStorageTests",
-            dependencies: ["TenantStorage", "MasterKey", "PostgreSQL", "TestSupport"],
+            // The program is a second process that the tests start.
+            dependencies: ["TenantStorage", "MasterKey", "PostgreSQL", "TestSupport", "custody-tenant-holder"],
             swiftSettings: strict),
     ]
 )

@@ -1,6 +1,5 @@
 import ArgumentParser
-import Glibc
-import SecureMemory
+import ToolSupport
 
 /// The operator's tool.
 @main
@@ -36,37 +35,5 @@ struct Custodyctl: AsyncParsableCommand {
     /// What the tool runs itself in a fresh process.
     private static let hiddenCommands: [any ParsableCommand.Type] = [FindKeyCommand.self]
 
-    static func main() async {
-        // A module's link to its HSM, or a reader that went away, must not end the process before C_Finalize.
-        signal(SIGPIPE, SIG_IGN)
-        if let failure = ProcessHardening.forbidDumps() {
-            Output.complain("custodyctl: core dumps can't be forbidden: \(String(cString: strerror(failure)))")
-        }
-        do {
-            var command = try parseAsRoot()
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
-            }
-        } catch {
-            fail(error)
-        }
-    }
-
-    /// Ends the process with the error's code.
-    private static func fail(_ error: any Error) -> Never {
-        if error is ExitCode || error is CleanExit || exitCode(for: error) == .success { exit(withError: error) }
-        let isUsage = exitCode(for: error) == .validationFailure
-        let wantsJSON = CommandLine.arguments.contains("--json")
-        if isUsage, !wantsJSON {
-            // The parser's text with the usage, under the name that all our errors have.
-            Output.complain("custodyctl: " + fullMessage(for: error).trimmingPrefix("Error: "))
-            exit(withError: ExitCode(ToolExit.usage))
-        }
-        let failure = isUsage ? ToolError.usage(message(for: error)) : ToolError(error)
-        if wantsJSON { try? Output.json(Output.ErrorDocument(failure)) }
-        Output.complain("custodyctl: \(Table.printable(failure.message))")
-        exit(withError: ExitCode(failure.exitCode))
-    }
+    static func main() async { await ToolMain.run(Custodyctl.self) { ToolError($0) } }
 }

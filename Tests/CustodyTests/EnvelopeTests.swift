@@ -1,6 +1,7 @@
+import ByteEncoding
 import PKCS11
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Custody
 

@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Testing
+import TestSupport
 
 /// No PIN and no plaintext is in anything that the programs print or write, but for the output that was asked for.
 @Suite struct SecrecyTests {

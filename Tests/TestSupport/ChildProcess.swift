@@ -1,3 +1,4 @@
+import CTestSupport
 import Foundation
 import Synchronization
 
@@ -48,29 +49,39 @@ public func run(
 public final class ChildProcess: Sendable {
     public let command: String
     private let directory: TemporaryDirectory
-    private let process: Mutex<Process>
-    private let ended = Mutex<ExitStatus?>(nil)
+    public let processID: Int32
+    private let ended: Mutex<ExitStatus?>
 
     public init(
         _ executable: String, arguments: [String] = [], input: String = "", environment: [String: String] = [:]
     ) throws {
         command = ([executable] + arguments).joined(separator: " ")
         directory = try TemporaryDirectory()
-        let new = Process()
-        new.executableURL = URL(fileURLWithPath: try Self.path(of: executable))
-        new.arguments = arguments
-        new.environment = ProcessInfo.processInfo.environment.merging(environment) { _, own in own }
-        new.standardInput = try Self.handle(try directory.write("stdin", input), O_RDONLY)
-        new.standardOutput = try Self.handle(try directory.write("stdout", ""), O_WRONLY | O_APPEND)
-        new.standardError = try Self.handle(try directory.write("stderr", ""), O_WRONLY | O_APPEND)
-        process = Mutex(new)
-        let command = command
-        try process.withLock { process in
-            process.terminationHandler = { [weak self] process in
-                let status = process.terminationStatus
-                self?.ended.withLock { $0 = process.terminationReason == .exit ? .exited(status) : .signalled(status) }
+        let path = try Self.path(of: executable)
+        let files = try [directory.write("stdin", input), directory.write("stdout", ""), directory.write("stderr", "")]
+        let variables = ProcessInfo.processInfo.environment.merging(environment) { _, own in own }
+        let words = ([path] + arguments).map { strdup($0) } + [nil]
+        let settings = variables.map { strdup("\($0)=\($1)") } + [nil]
+        defer { for text in words + settings { free(text) } }
+        var process: pid_t = 0
+        let failure = ctest_spawn(path, words, settings, files[0], files[1], files[2], &process)
+        guard failure == 0 else { throw POSIXFailure("can't run \(command)", failure) }
+        processID = process
+        ended = Mutex(nil)
+        // Weakly: the process is killed when the last reference goes, and then reaped here all the same.
+        Thread.detachNewThread { [weak self, process] in
+            var status: Int32 = 0
+            // Looked at first and reaped under the lock: until then its number is nobody else's.
+            var information = siginfo_t()
+            while waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
+            guard let self else {
+                waitpid(process, &status, 0)
+                return
             }
-            do { try process.run() } catch { throw NotInstalled(description: "cannot run \(command): \(error)") }
+            self.ended.withLock { ended in
+                waitpid(process, &status, 0)
+                ended = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signalled(status & 0x7F)
+            }
         }
     }
 
@@ -80,8 +91,6 @@ public final class ChildProcess: Sendable {
     public var status: ExitStatus? { ended.withLock { $0 } }
     public var output: String { content("stdout") }
     public var errors: String { content("stderr") }
-    public var processID: Int32 { process.withLock { $0.processIdentifier } }
-
     public func signal(_ number: Int32) {
         // Under the lock of the status: once it is known the number may belong to another process.
         ended.withLock { ended in if ended == nil { _ = kill(processID, number) } }
@@ -128,12 +137,6 @@ public final class ChildProcess: Sendable {
 
     private func content(_ name: String) -> String {
         String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: directory.file(name)))) ?? Data(), as: UTF8.self)
-    }
-
-    private static func handle(_ path: String, _ flags: Int32) throws -> FileHandle {
-        let descriptor = open(path, flags | O_CLOEXEC)
-        guard descriptor >= 0 else { throw POSIXFailure("open \(path)") }
-        return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 
     private static func path(of executable: String) throws -> String {

@@ -1,4 +1,5 @@
 import Foundation
+import PKCS11
 
 /// What a test needs is not on this machine.
 public struct NotInstalled: Error, CustomStringConvertible {
@@ -57,5 +58,16 @@ public enum SoftHSM {
             await lock.release()
             throw error
         }
+    }
+
+    /// Lends a session, in which the user is logged in, on a token that was made earlier.
+    public static func withSession<R>(on token: SoftHSMToken, _ body: (borrowing Session) throws -> R) async throws -> R {
+        await lock.acquire()
+        let result = Result {
+            try processConfiguration.get().write("softhsm2.conf", token.configuration)
+            return try token.withSession(body)
+        }
+        await lock.release()
+        return try result.get()
     }
 }

@@ -30,19 +30,20 @@ need_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# What every build needs: p11-kit's headers, and SoftHSM as the token.
+# What every build needs: the headers of p11-kit, libpq and SQLite, and SoftHSM as the token.
 need_build_packages() {
   command -v swift >/dev/null || fail "a Swift 6.2 or newer toolchain must be on the PATH"
-  need_packages libp11-kit-dev pkg-config softhsm2 util-linux
+  need_packages libp11-kit-dev libpq-dev libsqlite3-dev pkg-config softhsm2 util-linux
 }
 
-# need_python: a virtual environment of our own with moto's server, which stands in for the cloud's KMS.
+# need_python: a virtual environment of our own with moto's server, which stands in for the cloud's KMS, and MiniStack, which
+# honours the states of keys.
 need_python() {
   need_packages python3-venv
   venv=$root/.build-python
   [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-  "$venv/bin/python" -c 'import moto.server, boto3, flask' 2>/dev/null \
-    || "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5,<6' boto3
+  "$venv/bin/python" -c 'import moto.server, boto3, flask, ministack' 2>/dev/null \
+    || "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[server]>=5,<6' boto3 'ministack>=1.5,<2'
 }
 
 # wait_until COMMAND...: until it succeeds, for 30 seconds at the most.
@@ -71,4 +72,27 @@ provision_token() {
   for who in user so; do
     (umask 077; od -An -N12 -tx1 /dev/urandom | tr -d ' \n' > "$folder/$who.pin")
   done
+}
+
+# configure_bench FOLDER: the configuration of a daemon that is measured: one key, one grant, an audit log, few words.
+configure_bench() {
+  local folder=$1
+  cat > "$folder/custody.toml" <<TOML
+[server]
+socket = "s"
+[token]
+module = "$(softhsm_module)"
+uri = "pkcs11:token=custody"
+pin-file = "user.pin"
+environment = { SOFTHSM2_CONF = "$folder/softhsm2.conf" }
+[audit]
+file = "audit.jsonl"
+[log]
+level = "warning"
+[[grant]]
+user = "$(id -u)"
+keys = ["bench"]
+operations = ["wrap", "unwrap", "status"]
+context = { tenant = "*" }
+TOML
 }

@@ -1,4 +1,4 @@
-import Base64URL
+import ByteEncoding
 import Foundation
 
 /// A wrapped blob, format version 1:

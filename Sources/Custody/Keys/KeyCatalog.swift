@@ -1,3 +1,4 @@
+import ByteEncoding
 import PKCS11
 import Synchronization
 

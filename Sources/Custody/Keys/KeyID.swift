@@ -1,3 +1,5 @@
+import ByteEncoding
+
 /// The identity of a key version, its object's CKA_ID: the version number (4 bytes, big-endian), then 12 random bytes.
 ///
 /// The number gives versions an order on the token itself; the random bytes make sure that no id is ever used twice.
@@ -42,15 +44,4 @@ public struct KeyID: Sendable, Hashable, CustomStringConvertible {
 
     /// 32 hexadecimal digits.
     public var description: String { hexadecimal(bytes) }
-}
-
-/// Lower-case hexadecimal digits of the bytes.
-public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in bytes {
-        text.append(digits[Int(byte >> 4)])
-        text.append(digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
 }

@@ -1,3 +1,4 @@
+import ByteEncoding
 import PKCS11
 
 /// What one key object on the token shows to an auditor: its attributes, what they say against it, and the trial to

@@ -1,3 +1,4 @@
+import ByteEncoding
 import PKCS11
 
 /// Makes and destroys versions of root keys on the token.

@@ -1,4 +1,4 @@
-import Base64URL
+import ByteEncoding
 import Crypto
 import Foundation
 

@@ -148,6 +148,9 @@ final class MasterKeyCache: Sendable {
         }
     }
 
+    /// How many places in the order of expiry are taken; for the tests.
+    var placesHeld: Int { state.withLock { $0.order.count } }
+
     func drop(_ tenant: TenantName) {
         state.withLock { state in
             state.underWay[tenant] = nil

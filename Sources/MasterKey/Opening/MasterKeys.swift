@@ -51,7 +51,9 @@ public final class MasterKeys: Sendable {
 
 extension TenantDatabase {
     /// The row of a tenant that has to be there.
-    func existingRecord(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord {
+    ///
+    /// - Throws: `tenant-not-found`, or what ``record(of:)`` throws.
+    public func existingRecord(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord {
         guard let record = try await record(of: tenant) else {
             throw MasterKeyError(
                 .tenantNotFound, "\(name) has no row for tenant \(tenant)",

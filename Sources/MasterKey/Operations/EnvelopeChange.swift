@@ -84,7 +84,7 @@ public struct EnvelopeChange: Sendable {
         let record = try await database.existingRecord(of: request.tenant)
         let unfinished = try await database.unfinishedOperation(of: request.tenant)
         if unfinished == nil, request.kind == .enable, record.isEnabled {
-            return Outcome(result: .alreadyDone, record: record, notes: try await settleLostCreations(of: request.tenant))
+            return Outcome(result: .alreadyDone, record: record, notes: try await settleLostCreations(of: request.tenant) + scrub())
         }
         var operation = try await operation(for: request, record, unfinished)
         do throws(MasterKeyError) {
@@ -104,13 +104,10 @@ public struct EnvelopeChange: Sendable {
                     .operationUnfinished, "tenant \(request.tenant) has an unfinished operation '\(unfinished.kind.rawValue)'",
                     advice: "finish it by `custody-mek \(unfinished.kind.command) \(request.tenant)` first")
             }
-            guard request.rootKey == nil || request.rootKey == unfinished.rootKey else {
-                throw MasterKeyError(
-                    .operationUnfinished,
-                    "tenant \(request.tenant) has an unfinished operation under root key '\(unfinished.rootKey)'",
-                    advice: "finish it with --root-key \(unfinished.rootKey)")
-            }
-            return unfinished
+            var goingOn = unfinished
+            // Until the row is replaced nothing depends on it: a name that was misspelt can be put right.
+            if let rootKey = request.rootKey, (unfinished.step ?? .rowRead) < .replaced { goingOn.rootKey = rootKey }
+            return goingOn
         }
         let rootKey: String
         switch record.layers {
@@ -188,13 +185,17 @@ public struct EnvelopeChange: Sendable {
         }
         changed.revision += 1
         try await onStep(.replaced, "proved, and the row replaced")
-        var outcome = Outcome(result: .done, record: changed)
+        return Outcome(result: .done, record: changed, notes: await scrub())
+    }
+
+    /// What it can't do is a note: the row is replaced, and what lingers dies with the old KMS key.
+    private func scrub() async -> [String] {
         do throws(MasterKeyError) {
             try await database.scrub()
+            return []
         } catch {
-            outcome.notes.append("the old envelope may linger in the database's files until they are cleaned up: \(error)")
+            return ["the old envelope may linger in the database's files; running this again tries to clean them once more: \(error)"]
         }
-        return outcome
     }
 
     /// Step 4. The KMS is asked only after the journal says so; of a key that was asked for and not heard of, its description
@@ -204,7 +205,10 @@ public struct EnvelopeChange: Sendable {
             operation.newKey = operation.oldKey
             return operation.oldKey
         }
-        if let key = operation.newKey { return key }
+        if let key = operation.newKey {
+            try await done(.keyCreated, &operation, "\(key), made by an earlier run")
+            return key
+        }
         if operation.lostCreations > 0, let found = try await usableKeys(of: operation).first {
             operation.lostCreations -= 1
             operation.newKey = found

@@ -36,7 +36,7 @@ public struct OperationRecord: Sendable, Hashable {
     public var lostCreations: Int
     /// When it was last asked so.
     public var lostCreationAt: Date?
-    public let rootKey: String
+    public var rootKey: String
     /// The waiting period of the old key's deletion.
     public let deletionDays: Int
     public let startedAt: Date

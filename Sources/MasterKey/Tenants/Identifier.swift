@@ -1,3 +1,5 @@
+import ByteEncoding
+
 /// 16 random bytes that name a thing for ever: a master key, or an operation on one. Written as 32 hexadecimal digits.
 public struct Identifier: Sendable, Hashable, CustomStringConvertible {
     public static let length = 16
@@ -16,10 +18,5 @@ public struct Identifier: Sendable, Hashable, CustomStringConvertible {
         self.bytes = Array(bytes)
     }
 
-    public var description: String {
-        bytes.map { byte in
-            let digits = String(byte, radix: 16)
-            return byte < 16 ? "0" + digits : digits
-        }.joined()
-    }
+    public var description: String { hexadecimal(bytes) }
 }

@@ -44,4 +44,10 @@ public struct TenantRecord: Sendable, Hashable {
     }
 
     public var isEnabled: Bool { layers != .kms }
+
+    /// The id (CKA_ID) of the root key's version, as the envelope names it (Envelope.md); nil without that layer.
+    public var rootKeyID: [UInt8]? {
+        guard isEnabled, blob.starts(with: Array("CTDY".utf8)), blob.count >= 22 else { return nil }
+        return Array(blob[6..<22])
+    }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CustodyClient
+import ToolSupport
 
 /// What every command that speaks to the daemon takes besides ``CommonOptions``.
 struct ClientOptions: ParsableArguments {
@@ -42,21 +43,4 @@ struct ContextOptions: ParsableArguments {
     func validate() throws { _ = try entries() }
 
     func entries() throws -> [String: String] { try KeyValue.dictionary(context, flag: "--context") }
-}
-
-enum KeyValue {
-    /// Splits each text at its first `=`.
-    static func dictionary(_ texts: [String], flag: String) throws -> [String: String] {
-        var entries: [String: String] = [:]
-        for text in texts {
-            guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
-                throw ValidationError("\(flag) '\(text)' is not key=value")
-            }
-            let key = String(text[..<equals])
-            guard entries.updateValue(String(text[text.index(after: equals)...]), forKey: key) == nil else {
-                throw ValidationError("\(flag) names '\(key)' twice")
-            }
-        }
-        return entries
-    }
 }

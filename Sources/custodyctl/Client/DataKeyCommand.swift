@@ -3,6 +3,7 @@ import Custody
 import CustodyClient
 import Foundation
 import SecureMemory
+import ToolSupport
 
 /// `data-key`: a fresh key from the token, wrapped.
 struct DataKeyCommand: AsyncParsableCommand {
@@ -51,9 +52,9 @@ struct DataKeyCommand: AsyncParsableCommand {
             try await client.generateDataKey(key: key, length: length, withPlaintext: !withoutPlaintext, context: entries)
         }
         let text = Envelope.text(dataKey.blob)
-        if let output { try BlobFiles.write(Array((text + "\n").utf8), to: output) }
+        if let output { try InputOutputFiles.write(Array((text + "\n").utf8), to: output) }
         if let plaintextOutput, let plaintext = dataKey.plaintext {
-            try BlobFiles.write(plaintext.exposed(), to: plaintextOutput)
+            try InputOutputFiles.write(plaintext.exposed(), to: plaintextOutput)
         }
         let shown = plaintextOutput == nil ? dataKey.plaintext.map { Data($0.exposed()).base64EncodedString() } : nil
         if common.json {

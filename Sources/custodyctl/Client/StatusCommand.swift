@@ -1,8 +1,10 @@
 import ArgumentParser
+import ByteEncoding
 import Custody
 import CustodyClient
 import CustodyProtocol
 import SwiftProtobuf
+import ToolSupport
 
 /// `status`: what the daemon says of itself.
 struct StatusCommand: AsyncParsableCommand {

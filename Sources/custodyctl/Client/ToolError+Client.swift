@@ -1,5 +1,6 @@
 import CustodyClient
 import CustodyProtocol
+import ToolSupport
 
 extension ToolError {
     init(_ error: CustodyClientError) {

@@ -2,6 +2,7 @@ import ArgumentParser
 import CustodyClient
 import Foundation
 import SecureMemory
+import ToolSupport
 
 /// `unwrap`: a blob to its content.
 struct UnwrapCommand: AsyncParsableCommand {
@@ -15,7 +16,7 @@ struct UnwrapCommand: AsyncParsableCommand {
         let version: UInt32
     }
 
-    @OptionGroup var files: BlobFiles
+    @OptionGroup var files: InputOutputFiles
     @OptionGroup var context: ContextOptions
     @OptionGroup var client: ClientOptions
     @OptionGroup var common: CommonOptions

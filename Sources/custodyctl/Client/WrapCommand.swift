@@ -2,6 +2,7 @@ import ArgumentParser
 import Custody
 import CustodyClient
 import SecureMemory
+import ToolSupport
 
 /// `wrap`: standard input to a blob.
 struct WrapCommand: AsyncParsableCommand {
@@ -15,7 +16,7 @@ struct WrapCommand: AsyncParsableCommand {
     @Flag(help: "Write the blob's bytes instead of its text form.")
     var binary = false
 
-    @OptionGroup var files: BlobFiles
+    @OptionGroup var files: InputOutputFiles
     @OptionGroup var context: ContextOptions
     @OptionGroup var client: ClientOptions
     @OptionGroup var common: CommonOptions
@@ -39,7 +40,7 @@ struct RewrapCommand: AsyncParsableCommand {
     @Flag(help: "Write the blob's bytes instead of its text form.")
     var binary = false
 
-    @OptionGroup var files: BlobFiles
+    @OptionGroup var files: InputOutputFiles
     @OptionGroup var context: ContextOptions
     @OptionGroup var client: ClientOptions
     @OptionGroup var common: CommonOptions
@@ -55,7 +56,7 @@ struct RewrapCommand: AsyncParsableCommand {
 }
 
 enum BlobOutput {
-    static func write(_ wrapped: WrappedBlob, _ files: BlobFiles, binary: Bool, json: Bool) throws {
+    static func write(_ wrapped: WrappedBlob, _ files: InputOutputFiles, binary: Bool, json: Bool) throws {
         let text = Envelope.text(wrapped.blob)
         if json {
             if files.output != nil { try files.write(binary ? wrapped.blob : Array((text + "\n").utf8)) }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Custody
 import PKCS11
+import ToolSupport
 
 /// `doctor`: whether module, token and keys are fit for Custody, found out by trying.
 struct DoctorCommand: ParsableCommand {

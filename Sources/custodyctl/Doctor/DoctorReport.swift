@@ -1,3 +1,5 @@
+import ToolSupport
+
 /// What the doctor found, line by line.
 struct DoctorReport: Encodable {
     enum Level: String, Encodable, Comparable {

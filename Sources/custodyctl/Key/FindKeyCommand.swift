@@ -1,7 +1,9 @@
 import ArgumentParser
+import ByteEncoding
 import Custody
 import PKCS11
 import SecureMemory
+import ToolSupport
 
 /// Hidden: finds, proves and activates a new key. Run in a fresh process by `key generate` and `key rotate`, with the user PIN on its standard input.
 struct FindKeyCommand: ParsableCommand {

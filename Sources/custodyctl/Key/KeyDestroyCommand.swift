@@ -1,7 +1,9 @@
 import ArgumentParser
+import ByteEncoding
 import Custody
 import Glibc
 import PKCS11
+import ToolSupport
 
 /// `key destroy`: removes versions for ever.
 struct KeyDestroyCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Custody
 import PKCS11
+import ToolSupport
 
 /// `key list`: every key as the daemon would see it.
 struct KeyListCommand: ParsableCommand {

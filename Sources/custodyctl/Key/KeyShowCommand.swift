@@ -1,6 +1,7 @@
 import ArgumentParser
 import Custody
 import PKCS11
+import ToolSupport
 
 /// `key show`: the proof, version by version.
 struct KeyShowCommand: ParsableCommand {

@@ -1,5 +1,7 @@
+import ByteEncoding
 import Custody
 import PKCS11
+import ToolSupport
 
 /// One key object as the commands show it, with the proof that it can't leave the token.
 struct KeyVersionView: Encodable {

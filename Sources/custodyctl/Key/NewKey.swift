@@ -1,6 +1,7 @@
 import ArgumentParser
 import Custody
 import PKCS11
+import ToolSupport
 
 /// What `generate` and `rotate` have in common.
 enum NewKey {

@@ -3,6 +3,7 @@ import Custody
 import CustodyServer
 import Glibc
 import PKCS11
+import ToolSupport
 
 /// What every command takes: where the token and the daemon are, and the form of the answer. A flag overrides the
 /// configuration file.

@@ -2,6 +2,7 @@ import Custody
 import Foundation
 import PKCS11
 import SecureMemory
+import ToolSupport
 
 /// Finds and activates a new key from a process that never saw it being made.
 ///

@@ -2,6 +2,7 @@ import ArgumentParser
 import Custody
 import Glibc
 import SecureMemory
+import ToolSupport
 
 /// Where one PIN of a command comes from: a descriptor, a file, the configuration's file, or a person at the terminal;
 /// never an argument, which every user of the machine can read.

@@ -3,6 +3,7 @@ import CustodyServer
 import Glibc
 import PKCS11
 import SecureMemory
+import ToolSupport
 
 /// The way of every command to the module: what is opened here is closed here, C_Finalize included.
 struct TokenAccess {

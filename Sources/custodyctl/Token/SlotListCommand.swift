@@ -1,5 +1,6 @@
 import ArgumentParser
 import PKCS11
+import ToolSupport
 
 /// `slot list`: what the module shows, before any token is chosen.
 struct SlotListCommand: ParsableCommand {

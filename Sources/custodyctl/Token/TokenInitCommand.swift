@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import PKCS11
 import SecureMemory
+import ToolSupport
 
 /// `token init`: gives a token its label and both PINs.
 struct TokenInitCommand: ParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import PKCS11
 import SecureMemory
+import ToolSupport
 
 /// `token set-pin`: the user changes the own PIN, or the security officer sets the user's.
 struct TokenSetPINCommand: ParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import PKCS11
+import ToolSupport
 
 /// `token show`: the token as anybody may see it.
 struct TokenShowCommand: ParsableCommand {

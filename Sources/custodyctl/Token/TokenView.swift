@@ -1,4 +1,5 @@
 import PKCS11
+import ToolSupport
 
 /// A token as the commands show it.
 struct TokenView: Encodable {

@@ -1,0 +1,42 @@
+import Foundation
+import MasterKey
+
+/// Where the KMS listens.
+struct Endpoint: Sendable, Hashable, CustomStringConvertible {
+    let url: String
+    /// As the Host header says it, which is signed.
+    let authority: String
+    let host: String
+
+    init(_ address: String) throws(MasterKeyError) {
+        guard let parts = URLComponents(string: address), let scheme = parts.scheme?.lowercased(), let named = parts.host,
+            !named.isEmpty, parts.user == nil, parts.password == nil, parts.query == nil, parts.fragment == nil,
+            parts.path.isEmpty || parts.path == "/", scheme == "https" || scheme == "http"
+        else {
+            // Not repeated: it may hold a password.
+            throw MasterKeyError(
+                .kmsConfiguration, "the KMS's endpoint is not an address such as https://host or https://host:port",
+                advice: "correct AWS_ENDPOINT_URL_KMS, or the endpoint named when calling")
+        }
+        host = named.trimmingCharacters(in: ["[", "]"]).lowercased()
+        guard scheme == "https" || Self.isLoopback(host) else {
+            throw MasterKeyError(
+                .kmsConfiguration, "the KMS's endpoint http://\(host) is not protected by TLS, and plaintext keys would travel over it",
+                advice: "use https://; http:// is taken for 127.0.0.0/8, ::1 and localhost only")
+        }
+        let shown = host.contains(":") ? "[\(host)]" : host
+        let usualPort = scheme == "https" ? 443 : 80
+        let port = parts.port ?? usualPort
+        authority = port == usualPort ? shown : "\(shown):\(port)"
+        url = "\(scheme)://\(authority)/"
+    }
+
+    var description: String { String(url.dropLast()) }
+
+    private static func isLoopback(_ host: String) -> Bool {
+        if host == "localhost" || host == "::1" { return true }
+        // An address and not a name: 127.evil.example is somebody else's.
+        var address = in_addr()
+        return inet_pton(AF_INET, host, &address) == 1 && UInt32(bigEndian: address.s_addr) >> 24 == 127
+    }
+}

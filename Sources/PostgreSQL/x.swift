@@ -1,2 +1,0 @@
-import CPostgreSQL
-func x() { _ = PQlibVersion() }

@@ -1,0 +1,31 @@
+import Foundation
+import MasterKey
+
+/// The tenant databases that there are: SQLite and PostgreSQL.
+public enum TenantDatabases {
+    /// Names a database; nothing is opened or connected to before it is used.
+    ///
+    /// - Parameters:
+    ///   - address: `sqlite:PATH`, `sqlite:///PATH`, or a connection URI of PostgreSQL's (`postgresql://...`,
+    ///     `postgres://...`) with any parameter that libpq knows, except passwords.
+    ///   - environment: Looked at for `PGPASSWORD`, which is refused. Everything else libpq takes from the process'.
+    /// - Throws: ``MasterKeyError`` with `database-address`.
+    public static func open(
+        _ address: String, environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws(MasterKeyError) -> any TenantDatabase {
+        try open(address, environment: environment, patience: .seconds(5))
+    }
+
+    /// - Parameter patience: How long to wait for what somebody else has locked.
+    static func open(
+        _ address: String, environment: [String: String] = [:], patience: Duration
+    ) throws(MasterKeyError) -> SQLTenantDatabase {
+        let name = DatabaseAddress.name(address)
+        switch try DatabaseAddress(address, environment: environment) {
+        case .sqlite(let path):
+            return SQLTenantDatabase(name: name, driver: SQLiteDriver(path: path, patience: patience))
+        case .postgreSQL(let settings):
+            return SQLTenantDatabase(name: name, driver: PostgreSQLDriver(settings, patience: patience))
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import AWSKMS
+import CustodyClient
+import Foundation
+import MasterKey
+import SecureMemory
+import ToolSupport
+
+/// Makes tenants that are enabled, by the shortest way: this is not what is measured.
+struct Preparation {
+    struct Layers: Sendable {
+        let blob: [UInt8]
+        let ciphertext: [UInt8]
+        let key: KMSKeyID
+    }
+
+    let database: any TenantDatabase
+    let kms: AWSKMSClient
+    let custody: CustodyClient
+    let rootKey: String
+
+    func tenants(_ count: Int) async throws -> [TenantName] {
+        Output.complain("making \(count) tenants")
+        _ = try await database.migrate()
+        let key = try await kms.createKey(description: "custody-mek-bench")
+        let names = try (0..<count).map { try TenantName("bench-\($0)") }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for part in 0..<8 {
+                group.addTask {
+                    for index in stride(from: part, to: count, by: 8) { try await make(names[index], key) }
+                }
+            }
+            try await group.waitForAll()
+        }
+        return names
+    }
+
+    private func make(_ tenant: TenantName, _ key: KMSKeyID) async throws {
+        var generator = SystemRandomNumberGenerator()
+        let masterKey = LockedBytes((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+        let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
+        let wrapped = try await custody.wrap(SecretBytes(ciphertext), key: rootKey, context: tenant.encryptionContext)
+        let now = Date()
+        try await database.insert(TenantRecord(
+            tenant: tenant, masterKeyID: Identifier(), layers: .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion),
+            blob: wrapped.blob, kmsKey: key, kmsContext: tenant.encryptionContext, createdAt: now, changedAt: now, lastOpenedAt: now))
+    }
+
+    /// Both layers of each tenant.
+    func inner(_ names: [TenantName]) async throws -> [Layers] {
+        var layers: [Layers] = []
+        for name in names {
+            let record = try await database.existingRecord(of: name)
+            let ciphertext = try await custody.unwrap(record.blob, context: name.encryptionContext).plaintext.exposed()
+            layers.append(Layers(blob: record.blob, ciphertext: ciphertext, key: record.kmsKey))
+        }
+        return layers
+    }
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import MasterKey
+import ToolSupport
+
+/// `rewrap`: the outer layer anew.
+struct RewrapCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rewrap", abstract: "Move envelopes to the newest version of their root key, without showing the MEK to anybody.",
+        discussion: """
+            Example: custody-mek rewrap --all      (after: custodyctl key rotate payments)
+
+            The KMS is not asked. With --all, a tenant that fails is reported and the others go on, unless the root key or \
+            custodyd is missing. It may be stopped and run again.
+            """)
+
+    private struct Document: Encodable {
+        struct Failure: Encodable {
+            let tenant: String
+            let code: String
+            let message: String
+        }
+        var rewrapped: [String] = []
+        var alreadyNewest: [String] = []
+        var notEnabled: [String] = []
+        var failed: [Failure] = []
+    }
+
+    @Argument(help: ArgumentHelp("The tenant's name.", valueName: "tenant"))
+    var tenant: String?
+
+    @Flag(help: "All tenants.")
+    var all = false
+
+    @OptionGroup var custody: CustodyOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        guard (tenant == nil) == all else { throw ValidationError("name a tenant, or give --all") }
+    }
+
+    func run() async throws {
+        let name = try tenant.map { text throws(MasterKeyError) in try TenantName(text) }
+        var document = Document()
+        try await common.withDatabase { database in
+            try await custody.withClient { client in
+                let rewrapping = Rewrapping(database: database, custody: client)
+                if let name {
+                    try await rewrap(name, rewrapping, &document)
+                } else {
+                    try await rewrapAll(database, rewrapping, &document)
+                }
+            }
+        }
+        if common.json {
+            try Output.json(document)
+        } else {
+            Output.say("\(document.rewrapped.count) rewrapped, \(document.alreadyNewest.count) under the newest version already, \(document.notEnabled.count) not enabled, \(document.failed.count) failed")
+        }
+        guard document.failed.isEmpty else { throw ExitCode(ToolExit.failed) }
+    }
+
+    private func rewrapAll(_ database: any TenantDatabase, _ rewrapping: Rewrapping, _ document: inout Document) async throws {
+        var last: TenantName?
+        while true {
+            let page = try await database.records(after: last, limit: 500)
+            for record in page {
+                guard record.isEnabled else {
+                    document.notEnabled.append(record.tenant.description)
+                    continue
+                }
+                do {
+                    try await rewrap(record.tenant, rewrapping, &document)
+                } catch let error as MasterKeyError where Self.isRowsOwn(error) {
+                    document.failed.append(.init(tenant: record.tenant.description, code: error.code.rawValue, message: error.message))
+                    Output.complain("custody-mek: \(Table.printable(error.description))")
+                }
+            }
+            guard let end = page.last else { return }
+            last = end.tenant
+        }
+    }
+
+    private func rewrap(_ tenant: TenantName, _ rewrapping: Rewrapping, _ document: inout Document) async throws {
+        switch try await rewrapping.run(tenant) {
+        case .rewrapped(let record):
+            document.rewrapped.append(record.tenant.description)
+            if !common.json { Output.say("\(record.tenant): now under \(record.layers)") }
+        case .alreadyNewest(let record): document.alreadyNewest.append(record.tenant.description)
+        }
+    }
+
+    /// Whether only this tenant is concerned; what concerns all tenants ends the sweep.
+    private static func isRowsOwn(_ error: MasterKeyError) -> Bool {
+        switch error.code {
+        case .operationUnderWay, .rowChanged, .rowDamaged, .envelopeRefused, .proofFailed, .tenantNotFound, .rootKeyDenied, .notEnabled: true
+        default: false
+        }
+    }
+}

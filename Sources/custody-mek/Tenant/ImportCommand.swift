@@ -1,0 +1,40 @@
+import ArgumentParser
+import MasterKey
+import ToolSupport
+
+/// `import`: a tenant whose master key a service has already.
+struct ImportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Take over a MEK that the KMS has encrypted already; its ciphertext is proved to open first.",
+        discussion: "Example: custody-mek import acme --kms-key alias/service --kms-context app=billing < mek.kms")
+
+    @OptionGroup var tenant: TenantArgument
+
+    @Option(name: .customLong("kms-key"), help: ArgumentHelp("The KMS key: an ARN, an id or an alias.", valueName: "key"))
+    var kmsKey: String
+
+    @Option(name: .customLong("kms-context"), help: ArgumentHelp(
+        "The encryption context that the KMS got with it; may be repeated.", valueName: "key=value"))
+    var context: [String] = []
+
+    @Option(name: .customLong("in"), help: ArgumentHelp("Read the ciphertext from this file instead of standard input.", valueName: "file"))
+    var input: String?
+
+    @OptionGroup var kms: KMSOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws { _ = try KeyValue.dictionary(context, flag: "--kms-context") }
+
+    func run() async throws {
+        let name = try tenant.tenant()
+        let entries = try KeyValue.dictionary(context, flag: "--kms-context")
+        let ciphertext = try InputOutputFiles.read(input, limit: 6_144, advice: "a KMS's ciphertext has no more")
+        try await common.withDatabase { database in
+            try await kms.withKMS { kms in
+                let record = try await Registration(database: database, kms: kms)
+                    .take(name, ciphertext: ciphertext, underKMSKey: kmsKey, context: entries)
+                try TenantView(record).print(json: common.json, "took over tenant \(name)")
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import ByteEncoding
+import Foundation
+import MasterKey
+import ToolSupport
+
+/// A tenant as commands show it.
+struct TenantView: Encodable {
+    struct RootKey: Encodable {
+        let name: String
+        let version: UInt32
+        /// CKA_ID of the key object on the token.
+        let id: String?
+    }
+    let tenant: String
+    let state: String
+    /// From the outside in.
+    let layers: [String]
+    let masterKeyId: String
+    let kmsKey: String
+    let kmsContext: [String: String]
+    let rootKey: RootKey?
+    let revision: Int64
+    let createdAt: String
+    let changedAt: String
+    let lastOpenedAt: String?
+    let unfinishedOperation: OperationView?
+
+    init(_ record: TenantRecord, unfinished: OperationRecord? = nil) {
+        tenant = record.tenant.description
+        switch record.layers {
+        case .kms:
+            layers = ["kms"]
+            rootKey = nil
+        case .rootKeyOverKMS(let name, let version):
+            layers = ["root-key", "kms"]
+            rootKey = RootKey(name: name, version: version, id: record.rootKeyID.map(hexadecimal))
+        }
+        state = unfinished.map { Self.state(record, $0) } ?? (record.isEnabled ? "enabled" : "kms-only")
+        masterKeyId = record.masterKeyID.description
+        kmsKey = record.kmsKey.rawValue
+        kmsContext = record.kmsContext
+        revision = record.revision
+        createdAt = Self.text(record.createdAt)
+        changedAt = Self.text(record.changedAt)
+        lastOpenedAt = record.lastOpenedAt.map(Self.text)
+        unfinishedOperation = unfinished.map { OperationView($0, []) }
+    }
+
+    private static func state(_ record: TenantRecord, _ operation: OperationRecord) -> String {
+        switch operation.kind {
+        case .enable: record.isEnabled ? "enabled, old KMS key not retired yet" : "being enabled"
+        case .rotateKMSKey, .refreshKMS: "enabled, KMS rotation unfinished"
+        }
+    }
+
+    func print(json: Bool, _ title: String? = nil) throws {
+        if json { return try Output.json(self) }
+        if let title { Output.say(title) }
+        var table = Table(indent: 2)
+        table.add("state", state)
+        table.add("layers", layers.joined(separator: " over "))
+        if let rootKey { table.add("root key", "\(rootKey.name), version \(rootKey.version)" + (rootKey.id.map { ", CKA_ID \($0)" } ?? "")) }
+        table.add("KMS key", kmsKey)
+        table.add("KMS context", kmsContext.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " "))
+        table.add("MEK id", masterKeyId)
+        table.add("created", createdAt)
+        table.add("envelope since", changedAt)
+        table.add("last opened", lastOpenedAt ?? "never")
+        table.show()
+        if let unfinishedOperation { Output.say("  unfinished    \(unfinishedOperation.summary)") }
+    }
+
+    static func text(_ date: Date) -> String { date.formatted(.iso8601) }
+}
+
+/// An entry of the journal as commands show it.
+struct OperationView: Encodable {
+    struct DoneStep: Encodable {
+        let step: Int
+        let name: String
+        let at: String
+    }
+    let id: String
+    let kind: String
+    let state: String
+    let step: Int?
+    let oldKmsKey: String
+    let newKmsKey: String?
+    /// KMS keys that were asked for and never heard of.
+    let lostCreations: Int
+    let startedAt: String
+    let changedAt: String
+    let steps: [DoneStep]
+
+    init(_ operation: OperationRecord, _ steps: [StepRecord]) {
+        id = operation.id.description
+        kind = operation.kind.rawValue
+        state = operation.state.rawValue
+        step = operation.step?.rawValue
+        oldKmsKey = operation.oldKey.rawValue
+        newKmsKey = operation.newKey?.rawValue
+        lostCreations = operation.lostCreations
+        startedAt = TenantView.text(operation.startedAt)
+        changedAt = TenantView.text(operation.changedAt)
+        self.steps = steps.map { DoneStep(step: $0.step.rawValue, name: $0.step.title, at: TenantView.text($0.at)) }
+    }
+
+    var summary: String {
+        let done = step.map { "step \($0) of \(Step.allCases.count) done" } ?? "nothing done yet"
+        let lost = lostCreations > 0 ? ", \(lostCreations) KMS key asked for without an answer" : ""
+        return "\(kind), \(state), \(done), since \(startedAt)\(lost)"
+    }
+}
+
+extension Step {
+    /// What a person reads.
+    var title: String {
+        switch self {
+        case .rowRead: "row read"
+        case .decrypted: "present envelope opened"
+        case .held: "MEK held"
+        case .keyCreated: "KMS key made"
+        case .encrypted: "encrypted by the KMS"
+        case .ciphertextTaken: "KMS ciphertext taken"
+        case .wrapped: "wrapped by custodyd"
+        case .envelopeTaken: "double envelope taken"
+        case .replaced: "proved to open, row replaced"
+        case .oldKeyRetired: "old KMS key scheduled for deletion"
+        }
+    }
+}

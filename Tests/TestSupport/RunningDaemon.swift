@@ -1,0 +1,110 @@
+import CustodyClient
+import Foundation
+import PKCS11
+
+/// A real `custodyd` on a SoftHSM token of its own, with a root key `root`, in a folder of its own.
+public final class RunningDaemon: Sendable {
+    public let token: SoftHSMToken
+    public let process: ChildProcess
+    public var socket: String { token.directory.file("s") }
+    public var configurationFile: String { token.directory.file("custody.toml") }
+    public var auditFile: String { token.directory.file("audit.jsonl") }
+
+    /// - Parameter server: Further lines of the configuration's `[server]`.
+    public static func start(server: String = "") async throws -> RunningDaemon {
+        let token = try await SoftHSMToken()
+        try configure(token, uri: "\(token.uri)", server: server)
+        let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
+        guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
+        return try await RunningDaemon(token)
+    }
+
+    /// Writes the configuration of a daemon on this token: whoever runs the tests may do everything.
+    public static func configure(_ token: SoftHSMToken, uri: String, server: String = "") throws {
+        try token.directory.write(
+            "custody.toml",
+            """
+            [server]
+            socket = "s"
+            socket-mode = "0666"
+            \(server)
+            [token]
+            module = "\(token.modulePath)"
+            uri = "\(uri)"
+            pin-file = "pin"
+            environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
+            [audit]
+            file = "audit.jsonl"
+            [[grant]]
+            user = "\(getuid())"
+            keys = ["*"]
+            operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status"]
+            """)
+    }
+
+    private init(_ token: SoftHSMToken) async throws {
+        self.token = token
+        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
+        try await process.line(containing: "token ready")
+    }
+
+    /// Another daemon on the same token, after the first has ended.
+    public func again() async throws -> RunningDaemon { try await RunningDaemon(token) }
+
+    public func client(connections: Int = 1, deadline: Duration = .seconds(30)) -> CustodyClient {
+        CustodyClient(.init(socket: socket, connections: connections, deadline: deadline))
+    }
+
+    /// Lends a client and closes it.
+    public func withClient<R>(connections: Int = 1, _ body: (CustodyClient) async throws -> R) async throws -> R {
+        let client = client(connections: connections)
+        do {
+            let result = try await body(client)
+            await client.shutdown()
+            return result
+        } catch {
+            await client.shutdown()
+            throw error
+        }
+    }
+
+    /// Changes what the root key may be used for, as an operator does with a tool of the HSM's vendor: the second case
+    /// disables it.
+    public func setRootKey(usable: Bool) async throws {
+        try await withRootKey { session, key in
+            try session.setAttributes(of: key, [.bool(.encrypt, usable), .bool(.decrypt, usable)])
+        }
+    }
+
+    /// Removes the root key from the token.
+    public func destroyRootKey() async throws {
+        try await withRootKey { session, key in try session.destroyObject(key) }
+    }
+
+    private func withRootKey(_ body: (borrowing Session, ObjectHandle) throws -> Void) async throws {
+        try await SoftHSM.withSession(on: token) { session in
+            for key in try session.objects(.secretKey, matching: [.label("root")]) { try body(session, key) }
+        }
+    }
+
+    /// The daemon's resident memory (proc(5), statm).
+    public func residentMegabytes() throws -> Int {
+        let fields = try String(contentsOfFile: "/proc/\(process.processID)/statm", encoding: .utf8).split(separator: " ")
+        return (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) / 1_048_576
+    }
+
+    /// The records of the audit log.
+    public func audit() throws -> [[String: Any]] {
+        try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { line in
+            guard let record = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
+                throw NotJSON(line: String(line))
+            }
+            return record
+        }
+    }
+}
+
+/// A line of the audit log is no JSON object.
+public struct NotJSON: Error {
+    public let line: String
+}
