@@ -69,6 +69,15 @@ import TestSupport
         try await thenWorks(service)
     }
 
+    /// As with AWS, whose parts hear of a new key one after the other.
+    @Test func newKeyIsKnownLate() async throws {
+        let service = try await TenantService(.sqlite)
+        service.proxy.on("Encrypt", .error("NotFoundException", message: "Key does not exist"), .first(2))
+        service.proxy.on("Decrypt", .error("NotFoundException", message: "Key does not exist"), .nth(2))
+        try await thenWorks(service)
+        #expect(service.proxy.requests.count { $0.operation == "Encrypt" } == 3)
+    }
+
     @Test(arguments: ["Decrypt", "CreateKey", "Encrypt"]) func kmsDenies(_ operation: String) async throws {
         let service = try await TenantService(.sqlite)
         service.proxy.on(operation, .error("AccessDeniedException", message: "not authorized to perform this"))

@@ -155,7 +155,9 @@ public struct EnvelopeChange: Sendable {
 
         let newKey = try await newKey(&operation)
         let context = record.tenant.encryptionContext
-        let ciphertext = try await kms.encrypt(masterKey, under: newKey, context: context)
+        let ciphertext = try await onceKnown { () async throws(MasterKeyError) in
+            try await kms.encrypt(masterKey, under: newKey, context: context)
+        }
         try await done(.encrypted, &operation, "under \(newKey)")
         try await done(.ciphertextTaken, &operation, "\(ciphertext.count) bytes")
 
@@ -169,7 +171,9 @@ public struct EnvelopeChange: Sendable {
         changed.kmsKey = newKey
         changed.kmsContext = context
         changed.changedAt = Date()
-        guard try await opener.open(changed).isEqual(to: masterKey) else {
+        let proposed = changed
+        let opened = try await onceKnown { () async throws(MasterKeyError) in try await opener.open(proposed) }
+        guard opened.isEqual(to: masterKey) else {
             throw MasterKeyError(
                 .proofFailed, "the new envelope of tenant \(record.tenant) opens to another master key than the old one",
                 advice: "do not run it again before KMS and HSM are understood: one of them has given a wrong answer")
@@ -233,6 +237,19 @@ public struct EnvelopeChange: Sendable {
         operation.newKey = key
         try await done(.keyCreated, &operation, "\(key)")
         return key
+    }
+
+    /// A cloud that has made a key may not know it everywhere for some seconds.
+    private func onceKnown<R>(_ call: () async throws(MasterKeyError) -> R) async throws(MasterKeyError) -> R {
+        for pause in [200, 500, 1_000, 2_000, 4_000] {
+            do throws(MasterKeyError) {
+                return try await call()
+            } catch {
+                guard error.code == .kmsKeyNotFound else { throw error }
+            }
+            do { try await Task.sleep(for: .milliseconds(pause)) } catch { throw MasterKeyError(.cancelled, "cancelled") }
+        }
+        return try await call()
     }
 
     private func done(_ step: Step, _ operation: inout OperationRecord, _ detail: String) async throws(MasterKeyError) {
