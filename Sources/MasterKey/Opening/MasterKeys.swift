@@ -48,17 +48,3 @@ public final class MasterKeys: Sendable {
         return OpenedMasterKey(tenant: tenant, id: record.masterKeyID, bytes: bytes)
     }
 }
-
-extension TenantDatabase {
-    /// The row of a tenant that has to be there.
-    ///
-    /// - Throws: `tenant-not-found`, or what ``record(of:)`` throws.
-    public func existingRecord(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord {
-        guard let record = try await record(of: tenant) else {
-            throw MasterKeyError(
-                .tenantNotFound, "\(name) has no row for tenant \(tenant)",
-                advice: "`custody-mek status` lists the tenants; `custody-mek create` or `custody-mek import` makes one")
-        }
-        return record
-    }
-}

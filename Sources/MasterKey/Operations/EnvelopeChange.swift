@@ -65,19 +65,7 @@ public struct EnvelopeChange: Sendable {
     /// - Throws: ``MasterKeyError``; its `state` says how the tenant was left, its `advice` what to do. Running it again
     ///   finishes the job.
     public func run(_ request: Request) async throws(MasterKeyError) -> Outcome {
-        guard let lock = try await database.lock(request.tenant) else {
-            throw MasterKeyError(
-                .operationUnderWay, "another process is changing the envelope of tenant \(request.tenant) at this moment",
-                advice: "let it finish, and see `custody-mek status \(request.tenant)`")
-        }
-        do throws(MasterKeyError) {
-            let outcome = try await runExclusively(request)
-            await lock.release()
-            return outcome
-        } catch {
-            await lock.release()
-            throw error
-        }
+        try await database.exclusively(request.tenant) { () async throws(MasterKeyError) in try await runExclusively(request) }
     }
 
     private func runExclusively(_ request: Request) async throws(MasterKeyError) -> Outcome {
@@ -162,7 +150,7 @@ public struct EnvelopeChange: Sendable {
         try await done(.ciphertextTaken, &operation, "\(ciphertext.count) bytes")
 
         let wrapped = try await rootKey.wrap(ciphertext, under: operation.rootKey, of: record.tenant)
-        try await done(.wrapped, &operation, "under root key \(wrapped.layers)")
+        try await done(.wrapped, &operation, "under \(wrapped.layers)")
         try await done(.envelopeTaken, &operation, "\(wrapped.blob.count) bytes")
 
         var changed = record
@@ -188,7 +176,7 @@ public struct EnvelopeChange: Sendable {
             throw error
         }
         changed.revision += 1
-        try await onStep(.replaced, "proved, and the row replaced")
+        try await onStep(.replaced, "it opens to the same master key; revision \(changed.revision)")
         return Outcome(result: .done, record: changed, notes: await scrub())
     }
 

@@ -23,10 +23,7 @@ public struct Registration: Sendable {
     public func create(_ tenant: TenantName, underKMSKey kmsKey: String) async throws(MasterKeyError) -> TenantRecord {
         try await requireNone(tenant)
         let key = try await kms.describe(kmsKey).id
-        var generator = SystemRandomNumberGenerator()
-        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        defer { bytes.zeroize() }
-        let ciphertext = try await kms.encrypt(LockedBytes(bytes), under: key, context: tenant.encryptionContext)
+        let ciphertext = try await kms.encrypt(LockedBytes.random(count: 32), under: key, context: tenant.encryptionContext)
         return try await insert(tenant, ciphertext, key, tenant.encryptionContext)
     }
 
