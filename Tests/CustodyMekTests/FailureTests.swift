@@ -53,7 +53,7 @@ import TestSupport
         let refusal = try await service.refusal(service.enabling, exit: 69)
         #expect(refusal.code == "kms-unavailable")
         #expect(refusal.state?.contains("is replaced and opens with the root key") == true, "\(refusal)")
-        #expect(refusal.state?.contains("\(service.firstKey) is not scheduled for deletion yet") == true, "\(refusal)")
+        #expect(refusal.state?.contains("\(service.firstKey) is not known to be scheduled for deletion yet") == true, "\(refusal)")
         try await service.expectSafe("failed")
         service.proxy.reset()
         try await thenWorks(service)
@@ -187,7 +187,7 @@ import TestSupport
         try run.goOn()
         let result = try await run.process.end()
         #expect(result.status == .exited(1))
-        #expect(result.errors.contains("as it was and opens with the KMS alone"), "\(result.errors)")
+        #expect(result.errors.contains("something else has changed tenant \(service.tenant) meanwhile, this run has not"), "\(result.errors)")
         try await service.expectSafe("changed meanwhile")
         try await thenWorks(service)
         #expect(service.proxy.requests.count { $0.operation == "CreateKey" } == 1)
@@ -244,7 +244,7 @@ import TestSupport
         try await service.withDatabase { try await $0.replace(changed, recording: nil) }
 
         let again = try await service.enable()
-        #expect(again.output.contains("something else has enabled"))
+        #expect(again.output.contains("something else has changed the row"))
         #expect(try await service.journal().first?.operation.state == .superseded)
         let state = try await service.withKMS { try await $0.describe(unused?.rawValue ?? "").state }
         #expect(state == .pendingDeletion)

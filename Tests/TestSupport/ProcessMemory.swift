@@ -7,7 +7,12 @@ public struct ProcessMemory {
 
     public init(_ process: Int32) throws {
         path = "/proc/\(process)/mem"
-        ranges = try String(contentsOfFile: "/proc/\(process)/maps", encoding: .utf8).split(separator: "\n").compactMap { line in
+        // Read to its end by hand: such a file has no size, and comes in pieces.
+        let maps = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/proc/\(process)/maps"))
+        defer { try? maps.close() }
+        var text = Data()
+        while let piece = try maps.read(upToCount: 4_096), !piece.isEmpty { text += piece }
+        ranges = String(decoding: text, as: UTF8.self).split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
             guard fields.count > 1, fields[1].hasPrefix("rw") else { return nil }
             let bounds = fields[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
