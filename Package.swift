@@ -144,7 +144,9 @@ let package = Package(
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .target(
             name: "TestSupport",
-            dependencies: ["CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", nioCore, nioPosix, nioHTTP1],
+            dependencies: [
+                "CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
+            ],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
@@ -182,6 +184,7 @@ let package = Package(
             name: "CustodyMekTests",
             dependencies: [
                 "AWSKMS", "CustodyClient", "CustodyProtocol", "MasterKey", "SecureMemory", "TenantStorage", "TestSupport",
+                "ToolSupport",
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-mek", "people-service",
             ],
@@ -200,7 +203,7 @@ let package = Package(
         .testTarget(
             name: "AWSKMSTests",
             dependencies: [
-                "AWSKMS", "MasterKey", "SecureMemory", "TestSupport", nioCore, nioHTTP1,
+                "AWSKMS", "MasterKey", "SecureMemory", "TestSupport", "ToolSupport", nioCore, nioHTTP1,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             resources: [.copy("Vectors")],

@@ -21,6 +21,14 @@ public final class LockedBytes: Sendable, CustomStringConvertible, CustomReflect
         memory.copyBytes(from: bytes)
     }
 
+    /// New random bytes of the system's generator (getrandom).
+    public static func random(count: Int) -> LockedBytes {
+        let bytes = LockedBytes(repeatElement(0, count: count))
+        var generator = SystemRandomNumberGenerator()
+        for index in bytes.memory.indices { bytes.memory[index] = UInt8.random(in: .min ... .max, using: &generator) }
+        return bytes
+    }
+
     deinit { csystem_locked_free(memory.baseAddress, max(memory.count, 1), isLocked ? 1 : 0) }
 
     public var count: Int { memory.count }

@@ -4,14 +4,14 @@ import PostgreSQL
 /// The rows of `custody_operation`.
 enum OperationRow {
     static let columns = [
-        "id", "tenant", "kind", "state", "step", "base_revision", "old_key", "new_key", "lost_creations",
+        "id", "tenant", "version", "kind", "state", "step", "base_revision", "old_key", "new_key", "lost_creations",
         "lost_creation_at", "root_key", "deletion_days", "started_at", "changed_at",
     ]
 
     static func read(_ row: [SQLValue]) throws(MasterKeyError) -> OperationRecord {
         let row = RowReader(row, columns: columns)
         return OperationRecord(
-            id: try row.identifier("id"), tenant: try row.tenant("tenant"), kind: try row.known("kind"),
+            id: try row.identifier("id"), tenant: try row.tenant("tenant"), version: try row.integer("version"), kind: try row.known("kind"),
             state: try row.known("state"), step: try row.optional("step", row.step),
             baseRevision: try row.integer("base_revision"), oldKey: try row.key("old_key"),
             newKey: try row.optional("new_key", row.key), lostCreations: Int(clamping: try row.integer("lost_creations")),

@@ -62,22 +62,20 @@ extension SQLTenantDatabase {
         }
     }
 
-    func records(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantRecord] {
+    func tenants(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantName] {
         // No name is as small as the empty one.
-        let start = SQLValue.text(tenant?.description ?? "")
-        return try await transaction(.reading) { session throws(MasterKeyError) in
-            let found = try session.run(
-                "SELECT \(Self.selection) FROM custody_tenant WHERE tenant > $1 ORDER BY tenant LIMIT $2", start,
-                .integer(Int64(max(0, limit))))
-            return try Self.map(found.rows, TenantRow.read)
-        }
+        try await names(
+            "SELECT tenant FROM custody_tenant WHERE tenant > $1 ORDER BY tenant LIMIT $2", .text(tenant?.description ?? ""),
+            .integer(Int64(max(0, limit))))
     }
 
     func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName] {
+        try await names("SELECT tenant FROM custody_tenant WHERE kms_key = $1 ORDER BY tenant LIMIT 100", SQLValue(key))
+    }
+
+    private func names(_ query: String, _ parameters: SQLValue...) async throws(MasterKeyError) -> [TenantName] {
         try await transaction(.reading) { session throws(MasterKeyError) in
-            let found = try session.run(
-                "SELECT tenant FROM custody_tenant WHERE kms_key = $1 ORDER BY tenant LIMIT 100", SQLValue(key))
-            return try Self.map(found.rows) { row throws(MasterKeyError) in
+            try Self.map(try session.run(query, parameters).rows) { row throws(MasterKeyError) in
                 try RowReader(row, columns: ["tenant"]).tenant("tenant")
             }
         }

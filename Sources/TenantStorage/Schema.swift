@@ -35,6 +35,7 @@ enum Schema {
                     id \(dialect.bytes) NOT NULL PRIMARY KEY,
                     tenant \(dialect.name) NOT NULL REFERENCES custody_tenant (tenant),
                     number BIGINT NOT NULL,
+                    version BIGINT NOT NULL,
                     kind TEXT NOT NULL,
                     state TEXT NOT NULL,
                     step BIGINT,

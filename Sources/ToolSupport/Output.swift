@@ -27,8 +27,8 @@ package enum Output {
 
     /// Prints a line for people at once, also into a pipe.
     package static func say(_ text: String) {
-        // A reader that went away does not end what is being done.
-        try? FileHandle.standardOutput.write(contentsOf: Data((Table.printable(text) + "\n").utf8))
+        print(Table.printable(text))
+        fflush(nil)
     }
 
     package static func complain(_ text: String) {

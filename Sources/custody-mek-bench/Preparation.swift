@@ -35,9 +35,7 @@ struct Preparation {
     }
 
     private func make(_ tenant: TenantName, _ key: KMSKeyID) async throws {
-        var generator = SystemRandomNumberGenerator()
-        let masterKey = LockedBytes((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
-        let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
+        let ciphertext = try await kms.encrypt(LockedBytes.random(count: 32), under: key, context: tenant.encryptionContext)
         let wrapped = try await custody.wrap(SecretBytes(ciphertext), key: rootKey, context: tenant.encryptionContext)
         let now = Date()
         try await database.insert(TenantRecord(

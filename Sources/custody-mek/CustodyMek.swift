@@ -13,7 +13,7 @@ struct CustodyMek: AsyncParsableCommand {
             From a database of tenants to data that only the user's HSM and the cloud's KMS together open:
               export CUSTODY_MEK_DATABASE=sqlite:tenants.db
               custody-mek migrate
-              custody-mek create acme --kms-key alias/service
+              custody-mek create acme --kms-key alias/acme
               custody-mek enable acme --root-key payments
               custody-mek encrypt acme < card > card.sealed
               custody-mek decrypt acme < card.sealed
@@ -30,6 +30,7 @@ struct CustodyMek: AsyncParsableCommand {
         subcommands: [
             StatusCommand.self, MigrateCommand.self, CreateCommand.self, ImportCommand.self, EnableCommand.self,
             OpenCommand.self, EncryptCommand.self, DecryptCommand.self, RewrapCommand.self, RotateKMSCommand.self,
+            SettleCommand.self,
         ])
 
     static func main() async {

@@ -4,20 +4,13 @@ import MasterKey
 import SecureMemory
 import Testing
 import TestSupport
+import ToolSupport
 
 /// Runs the body with a client, which is shut down whatever happens.
 func withClient<R>(
     _ configuration: AWSKMSClient.Configuration, _ body: (AWSKMSClient) async throws -> R
 ) async throws -> R {
-    let client = try AWSKMSClient(configuration)
-    do {
-        let result = try await body(client)
-        await client.shutdown()
-        return result
-    } catch {
-        await client.shutdown()
-        throw error
-    }
+    try await lending(AWSKMSClient(configuration), closing: { await $0.shutdown() }, to: body)
 }
 
 /// With a client of moto, or of what stands before it.

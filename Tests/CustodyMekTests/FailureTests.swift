@@ -53,7 +53,7 @@ import TestSupport
         let refusal = try await service.refusal(service.enabling, exit: 69)
         #expect(refusal.code == "kms-unavailable")
         #expect(refusal.state?.contains("is replaced and opens with the root key") == true, "\(refusal)")
-        #expect(refusal.state?.contains("\(service.firstKey) is not scheduled for deletion yet") == true, "\(refusal)")
+        #expect(refusal.state?.contains("\(service.firstKey) is not known to be scheduled for deletion yet") == true, "\(refusal)")
         try await service.expectSafe("failed")
         service.proxy.reset()
         try await thenWorks(service)
@@ -67,6 +67,15 @@ import TestSupport
         // A KMS that throttles for a moment is not even noticed.
         service.proxy.on("Encrypt", .error("ThrottlingException", message: "Rate exceeded"), .first(2))
         try await thenWorks(service)
+    }
+
+    /// As with AWS, whose parts hear of a new key one after the other.
+    @Test func newKeyIsKnownLate() async throws {
+        let service = try await TenantService(.sqlite)
+        service.proxy.on("Encrypt", .error("NotFoundException", message: "Key does not exist"), .first(2))
+        service.proxy.on("Decrypt", .error("NotFoundException", message: "Key does not exist"), .nth(2))
+        try await thenWorks(service)
+        #expect(service.proxy.requests.count { $0.operation == "Encrypt" } == 3)
     }
 
     @Test(arguments: ["Decrypt", "CreateKey", "Encrypt"]) func kmsDenies(_ operation: String) async throws {
@@ -178,7 +187,7 @@ import TestSupport
         try run.goOn()
         let result = try await run.process.end()
         #expect(result.status == .exited(1))
-        #expect(result.errors.contains("as it was and opens with the KMS alone"), "\(result.errors)")
+        #expect(result.errors.contains("something else has changed tenant \(service.tenant) meanwhile, this run has not"), "\(result.errors)")
         try await service.expectSafe("changed meanwhile")
         try await thenWorks(service)
         #expect(service.proxy.requests.count { $0.operation == "CreateKey" } == 1)
@@ -235,7 +244,7 @@ import TestSupport
         try await service.withDatabase { try await $0.replace(changed, recording: nil) }
 
         let again = try await service.enable()
-        #expect(again.output.contains("something else has enabled"))
+        #expect(again.output.contains("something else has changed the row"))
         #expect(try await service.journal().first?.operation.state == .superseded)
         let state = try await service.withKMS { try await $0.describe(unused?.rawValue ?? "").state }
         #expect(state == .pendingDeletion)

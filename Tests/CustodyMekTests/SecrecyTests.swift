@@ -24,6 +24,7 @@ import TestSupport
         var places = try Self.files(below: service.directory.path) + Self.files(below: service.daemon.token.directory.path)
         places.append(("arguments", arguments))
         places.append(("output", Data((result.output + result.errors).utf8)))
+        places.append(("custodyd's output", Data((service.daemon.process.output + service.daemon.process.errors).utf8)))
         #expect(places.contains { $0.name.hasSuffix("tenants.db") && $0.content.count > 1_000 })
         for place in places {
             for form in Self.forms(service.masterKey) { #expect(!place.content.holds(form), "master key in \(place.name)") }
@@ -54,6 +55,24 @@ import TestSupport
         for place in tables {
             for form in Self.forms(service.firstCiphertext) { #expect(!place.content.holds(form), "first ciphertext in \(place.name)") }
         }
+    }
+
+    /// While it is needed the master key is in the process' memory, afterwards in no form and nowhere.
+    @Test(.enabled(if: getuid() == 0, "only root may read the memory of a process that is not dumpable"))
+    func nothingStaysInMemory() async throws {
+        let service = try await TenantService(.sqlite)
+        let run = try PausedRun(service, service.enabling)
+        try await run.go(to: 3)
+        #expect(try ProcessMemory(run.process.processID).count(of: service.masterKey) > 0, "the search itself works")
+        for step in 4...10 {
+            try run.goOn()
+            try await run.process.line(containing: "step \(step) of 10")
+        }
+        // It waits for Enter, the connections to KMS, daemon and database open.
+        let memory = try ProcessMemory(run.process.processID)
+        for form in Self.forms(service.masterKey) { #expect(try memory.count(of: Array(form)) == 0) }
+        try run.goOn()
+        try await run.process.end()
     }
 
     /// No error repeats a secret, whatever fails.

@@ -50,6 +50,11 @@ import TestSupport
         let list = try document(try await service.ok("status", "--json"))["tenants"] as? [[String: Any]]
         #expect(list?.compactMap { $0["tenant"] as? String } == ["Z", "a", "a-1", "b", "m"])
         #expect(try await service.ok("status").output.contains("kms-only"))
+        // A row that can't be read hides no other.
+        try await HeldSession.run(service, "UPDATE custody_tenant SET kms_context = '{' WHERE tenant = 'a-1'")
+        let damaged = try document(try await service.ok("status", "--json"))
+        #expect((damaged["tenants"] as? [[String: Any]])?.count == 4)
+        #expect((damaged["damaged"] as? [[String: String]])?.map { $0["tenant"] } == ["a-1"])
     }
 
     @Test func needsNeitherKMSNorDaemon() async throws {

@@ -6,6 +6,7 @@ import SecureMemory
 import Synchronization
 import TenantStorage
 import Testing
+import ToolSupport
 import TestSupport
 
 /// Which database a test runs on.
@@ -52,8 +53,7 @@ final class TenantService: Sendable {
             if let cluster { used = cluster } else { used = try await PostgreSQLCluster.shared() }
             address = used.address(of: try await used.makeDatabase())
         }
-        var generator = SystemRandomNumberGenerator()
-        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        let bytes = LockedBytes.random(count: 32).exposed()
         masterKey = bytes
         let (tenant, address) = (tenant, address)
         (firstKey, firstCiphertext) = try await Self.withKMS(kmsServer) { kms in
@@ -122,27 +122,11 @@ final class TenantService: Sendable {
     func withKMS<R>(_ body: (AWSKMSClient) async throws -> R) async throws -> R { try await Self.withKMS(server, body) }
 
     private static func withDatabase<R>(_ address: String, _ body: (any TenantDatabase) async throws -> R) async throws -> R {
-        let database = try TenantDatabases.open(address)
-        do {
-            let result = try await body(database)
-            await database.close()
-            return result
-        } catch {
-            await database.close()
-            throw error
-        }
+        try await lending(TenantDatabases.open(address), closing: { await $0.close() }, to: body)
     }
 
     private static func withKMS<R>(_ server: KMSServer, _ body: (AWSKMSClient) async throws -> R) async throws -> R {
-        let kms = try AWSKMSClient(.init(environment: server.environment))
-        do {
-            let result = try await body(kms)
-            await kms.shutdown()
-            return result
-        } catch {
-            await kms.shutdown()
-            throw error
-        }
+        try await lending(AWSKMSClient(.init(environment: server.environment)), closing: { await $0.shutdown() }, to: body)
     }
 
     func record() async throws -> TenantRecord { try await withDatabase { try await $0.existingRecord(of: tenant) } }

@@ -35,6 +35,12 @@ import Testing
         #expect(opened.exposed() == bytes(hex: vector.plaintext))
     }
 
+    /// The expected value is of another implementation of HKDF.
+    @Test func masterKeyIsNamedByWhatItIs() {
+        #expect(Identifier(ofMasterKey: LockedBytes(1...32)).description == "a89ea3676034458259885fa42f569837")
+        #expect(Identifier(ofMasterKey: LockedBytes(1...31)) != Identifier(ofMasterKey: LockedBytes(1...32)))
+    }
+
     @Test func sealedTwiceIsNotTheSame() throws {
         let key = try key()
         let first = try key.seal(Array("card".utf8)), second = try key.seal(Array("card".utf8))

@@ -113,37 +113,3 @@ import Testing
         }
     }
 }
-
-/// The writable memory of another process.
-private struct ProcessMemory {
-    private let path: String
-    private let ranges: [(UInt64, UInt64)]
-
-    init(_ process: Int32) throws {
-        path = "/proc/\(process)/mem"
-        ranges = try String(contentsOfFile: "/proc/\(process)/maps", encoding: .utf8).split(separator: "\n").compactMap { line in
-            let fields = line.split(separator: " ")
-            guard fields.count > 1, fields[1].hasPrefix("rw") else { return nil }
-            let bounds = fields[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
-            return bounds.count == 2 ? (bounds[0], bounds[1]) : nil
-        }
-    }
-
-    func count(of pattern: [UInt8]) throws -> Int {
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        defer { try? handle.close() }
-        let needle = Data(pattern)
-        var count = 0
-        for (start, end) in ranges {
-            try handle.seek(toOffset: start)
-            // Special mappings can't be read.
-            guard let data = try? handle.read(upToCount: Int(end - start)) else { continue }
-            var from = data.startIndex
-            while let found = data.range(of: needle, in: from..<data.endIndex) {
-                count += 1
-                from = found.upperBound
-            }
-        }
-        return count
-    }
-}

@@ -24,20 +24,24 @@ import Testing
         operation.step = .rowRead
         operation.changedAt = moment(1)
         try await database.update(operation, done: .rowRead)
+        operation.version += 1
         operation.lostCreationAt = moment(2)
         operation.newKey = KMSKeyID(rawValue: "new")
         operation.oldKey = KMSKeyID(rawValue: "older")
         operation.baseRevision = 4
         try await database.update(operation, done: nil)
+        operation.version += 1
         #expect(try await database.unfinishedOperation(of: row.tenant) == operation)
 
         operation.changedAt = moment(2)
         // A step may be done again; the newest entry comes first, whatever the clock said.
         try await database.update(operation, done: .rowRead)
+        operation.version += 1
         operation.state = .finished
         operation.step = .oldKeyRetired
         operation.changedAt = moment(5)
         try await database.update(operation, done: .oldKeyRetired)
+        operation.version += 1
         #expect(try await database.unfinishedOperation(of: row.tenant) == nil)
         let second = TenantStorageTests.operation(row.tenant, at: moment(-100))
         try await database.begin(second)
@@ -94,6 +98,14 @@ import Testing
         #expect(failure == .rowChanged)
         #expect(try await database.unfinishedOperation(of: row.tenant)?.step == nil)
         try await database.replace(row, recording: operation)
+        // Who read the entry before that writes nothing any more, neither it nor a row.
+        let overtaken = await code { [operation] in try await database.update(operation, done: .held) }
+        #expect(overtaken == .rowChanged)
+        var next = row
+        next.revision = 2
+        let notReplaced = await code { [next, operation] in try await database.replace(next, recording: operation) }
+        #expect(notReplaced == .rowChanged)
+        operation.version += 1
         #expect(try await database.record(of: row.tenant)?.revision == 2)
         let all = try await database.operations(of: row.tenant)
         #expect(all.map(\.operation) == [operation])

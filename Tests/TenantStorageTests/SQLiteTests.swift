@@ -62,8 +62,8 @@ import Testing
         let database = try store.open()
         for number in 0..<50 { try await database.insert(try record("t\(number)", blob: old)) }
         #expect(try filesContain(start, store) && filesContain(middle, store))
-        for row in try await database.records(after: nil, limit: 100) {
-            var new = row
+        for name in try await database.tenants(after: nil, limit: 100) {
+            var new = try await database.existingRecord(of: name)
             new.blob = Array(repeating: 1, count: 10)
             try await database.replace(new, recording: nil)
         }

@@ -54,13 +54,13 @@ import Testing
 
         var found: [TenantName] = []
         while true {
-            let page = try await database.records(after: found.last, limit: 3)
+            let page = try await database.tenants(after: found.last, limit: 3)
             if page.isEmpty { break }
             #expect(page.count <= 3)
-            found += page.map(\.tenant)
+            found += page
         }
         #expect(found == sorted)
-        #expect(try await database.records(after: nil, limit: 0).isEmpty)
+        #expect(try await database.tenants(after: nil, limit: 0).isEmpty)
         #expect(try await database.tenants(under: KMSKeyID(rawValue: "key-1")) == sorted)
         #expect(try await database.tenants(under: KMSKeyID(rawValue: "key")).isEmpty)
         await database.close()
@@ -154,7 +154,8 @@ import Testing
         let literal = value.replacingOccurrences(of: "BYTES", with: store.literal([1, 2, 3]))
         try await store.sql("UPDATE custody_tenant SET \(column) = \(literal)")
         do {
-            _ = try await database.records(after: nil, limit: 10)
+            _ = try await database.tenants(after: nil, limit: 10)
+            _ = try await database.record(of: TenantName("a"))
             Issue.record("it was read")
         } catch {
             #expect(error.code == .rowDamaged)

@@ -1,6 +1,7 @@
 import CustodyClient
 import Foundation
 import PKCS11
+import ToolSupport
 
 /// A real `custodyd` on a SoftHSM token of its own, with a root key `root`, in a folder of its own.
 public final class RunningDaemon: Sendable {
@@ -57,15 +58,7 @@ public final class RunningDaemon: Sendable {
 
     /// Lends a client and closes it.
     public func withClient<R>(connections: Int = 1, _ body: (CustodyClient) async throws -> R) async throws -> R {
-        let client = client(connections: connections)
-        do {
-            let result = try await body(client)
-            await client.shutdown()
-            return result
-        } catch {
-            await client.shutdown()
-            throw error
-        }
+        try await lending(client(connections: connections), closing: { await $0.shutdown() }, to: body)
     }
 
     /// Changes what the root key may be used for, as an operator does with a tool of the HSM's vendor: the second case

@@ -3,8 +3,7 @@
 kms.py serve PORTFILE          moto on a free port of 127.0.0.1, its address in PORTFILE; until killed
 kms.py serve-states PORTFILE   MiniStack, likewise: refuses what a key's state forbids, which moto does not
 kms.py create-key              print the id of a new key                         ($KMS_ENDPOINT)
-kms.py encrypt KEY < PLAIN     the KMS's ciphertext, bytes
-kms.py decrypt < CIPHERTEXT    the plaintext, bytes
+kms.py decrypt K=V < CIPHERTEXT   the plaintext, bytes; K=V is the encryption context
 kms.py guard < POLICIES        make users or roles with {"NAME": ["ACTION", ...]}, print their keys, and have moto
                                check signatures and policies from now on
 """
@@ -119,11 +118,12 @@ def main():
         serve_states(*arguments)
     elif command == "create-key":
         print(client().create_key()["KeyMetadata"]["KeyId"])
-    elif command == "encrypt":
-        answer = client().encrypt(KeyId=arguments[0], Plaintext=sys.stdin.buffer.read())
-        sys.stdout.buffer.write(answer["CiphertextBlob"])
     elif command == "decrypt":
-        answer = client().decrypt(CiphertextBlob=sys.stdin.buffer.read())
+        from botocore.exceptions import ClientError
+        try:
+            answer = client().decrypt(CiphertextBlob=sys.stdin.buffer.read(), EncryptionContext=dict([arguments[0].split("=")]))
+        except ClientError as error:
+            sys.exit(f"kms: {error}")
         sys.stdout.buffer.write(answer["Plaintext"])
     elif command == "guard":
         guard(json.load(sys.stdin))

@@ -34,12 +34,13 @@ public struct KMSKeyDescription: Sendable, Hashable {
 
 /// A cloud's key management service, as far as the double envelope needs one.
 ///
-/// Every call ends within the implementation's deadline, and has been tried again where that is safe. Errors have the codes
-/// that begin with `kms`.
+/// Every call to a KMS ends within the implementation's deadline, and has been tried again where that is safe. Errors have
+/// the codes that begin with `kms`, or `cancelled`.
 public protocol KeyManagementService: Sendable {
     /// Makes a symmetric key for encryption.
     ///
-    /// Not safe to repeat: each call makes a key. An error with `kms-answer-lost` leaves open whether it was made.
+    /// Not safe to repeat: each call makes a key. An error with `kms-answer-lost` leaves open whether it was made; any other
+    /// but `cancelled` means that it was not.
     ///
     /// - Parameter description: Given back by ``describe(_:)``, so that a key whose answer was lost can be found.
     func createKey(description: String) async throws(MasterKeyError) -> KMSKeyID
@@ -47,7 +48,8 @@ public protocol KeyManagementService: Sendable {
     /// - Parameter name: Any name of a key, at AWS also an alias.
     func describe(_ name: String) async throws(MasterKeyError) -> KMSKeyDescription
 
-    /// The keys with exactly this description. Looks at every key of the account: slow, for the case of a lost answer only.
+    /// The keys with exactly this description, in whatever state. Looks at every key of the account, with a call for each:
+    /// slow, for the case of a lost answer only.
     func keys(describedAs description: String) async throws(MasterKeyError) -> [KMSKeyID]
 
     /// Encrypts 1 to 4,096 bytes.

@@ -11,6 +11,12 @@ struct EnvelopeOpener: Sendable {
             case .kms: record.blob
             case .rootKeyOverKMS: try await rootKey.unwrap(record.blob, of: record.tenant)
             }
-        return try await kms.decrypt(ciphertext, under: record.kmsKey, context: record.kmsContext)
+        let masterKey = try await kms.decrypt(ciphertext, under: record.kmsKey, context: record.kmsContext)
+        guard Identifier(ofMasterKey: masterKey) == record.masterKeyID else {
+            throw MasterKeyError(
+                .rowDamaged, "the envelope in the row of tenant \(record.tenant) holds another master key than the row names",
+                advice: "restore the row from a backup; do not seal data before")
+        }
+        return masterKey
     }
 }

@@ -105,15 +105,20 @@ final class MasterKeyCache: Sendable {
     private func open(
         _ tenant: TenantName, _ flight: UInt64, _ opening: () async throws(MasterKeyError) -> OpenedMasterKey
     ) async throws(MasterKeyError) -> OpenedMasterKey {
-        let result: Opening
+        var result: Opening
         do throws(MasterKeyError) { result = .success(try await opening()) } catch { result = .failure(error) }
-        let waiters = state.withLock { state in
+        let opened = result
+        let (waiters, isDropped) = state.withLock { state in
             let waiters = state.waiting.removeValue(forKey: flight) ?? []
-            // Dropped meanwhile: whoever asked gets it, nobody keeps it.
-            guard state.underWay[tenant] == flight else { return waiters }
+            guard state.underWay[tenant] == flight else { return (waiters, true) }
             state.underWay[tenant] = nil
-            if case .success(let key) = result { keep(key, of: tenant, flight, usedBy: waiters.count + 1, &state) }
-            return waiters
+            if case .success(let key) = opened { keep(key, of: tenant, flight, usedBy: waiters.count + 1, &state) }
+            return (waiters, false)
+        }
+        if isDropped, case .success(let key) = result {
+            key.drop()
+            result = .failure(MasterKeyError(
+                .masterKeyDropped, "the master key of tenant \(tenant) was dropped while it was being opened", advice: "open it again"))
         }
         let isCancelled = if case .failure(let error) = result { error.code == .cancelled } else { false }
         for waiter in waiters { waiter.resume(returning: isCancelled ? nil : result) }

@@ -1,5 +1,6 @@
 import CustodyClient
 import Foundation
+import SecureMemory
 
 /// Opens tenants' master keys for a service, and keeps them for a bounded time and number of uses.
 ///
@@ -30,15 +31,25 @@ public final class MasterKeys: Sendable {
         return try await cache.key(of: tenant) { () async throws(MasterKeyError) in try await openEnvelope(of: tenant) }
     }
 
-    /// Forgets a tenant's key at once, also where somebody still holds it.
+    /// Forgets a tenant's key that is kept at once, also for whoever was given it from there. Who is just opening it gets
+    /// `master-key-dropped`. A key that is not kept any more, or never was since the cache is off, is its holder's to drop.
     public func drop(_ tenant: TenantName) { cache?.drop(tenant) }
 
-    /// Forgets all keys at once.
+    /// Forgets all keys that are kept, likewise.
     public func dropAll() { cache?.dropAll() }
 
     private func openEnvelope(of tenant: TenantName) async throws(MasterKeyError) -> OpenedMasterKey {
-        let record = try await database.existingRecord(of: tenant)
-        let bytes = try await opener.open(record)
+        var record = try await database.existingRecord(of: tenant)
+        let bytes: LockedBytes
+        do throws(MasterKeyError) {
+            bytes = try await opener.open(record)
+        } catch {
+            // The envelope may have been changed, and its old KMS key retired, since the row was read.
+            let again = try await database.existingRecord(of: tenant)
+            guard again.revision != record.revision else { throw error }
+            record = again
+            bytes = try await opener.open(record)
+        }
         let now = Date()
         // To the minute, so that a service which opens often does not write often.
         if record.lastOpenedAt.map({ now.timeIntervalSince($0) >= 60 }) ?? true {
@@ -46,19 +57,5 @@ public final class MasterKeys: Sendable {
             try? await database.noteOpening(of: tenant, at: now)
         }
         return OpenedMasterKey(tenant: tenant, id: record.masterKeyID, bytes: bytes)
-    }
-}
-
-extension TenantDatabase {
-    /// The row of a tenant that has to be there.
-    ///
-    /// - Throws: `tenant-not-found`, or what ``record(of:)`` throws.
-    public func existingRecord(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord {
-        guard let record = try await record(of: tenant) else {
-            throw MasterKeyError(
-                .tenantNotFound, "\(name) has no row for tenant \(tenant)",
-                advice: "`custody-mek status` lists the tenants; `custody-mek create` or `custody-mek import` makes one")
-        }
-        return record
     }
 }

@@ -1,6 +1,5 @@
 import CustodyClient
 import Foundation
-import SecureMemory
 
 /// Puts a tenant's master key into a new envelope, in ten steps that are recorded in the tenant database's journal:
 ///
@@ -10,7 +9,8 @@ import SecureMemory
 /// deletion, so that old backups of the database are dead.
 ///
 /// The process may be killed at any moment: the row always holds an envelope that opens, and every KMS key that was asked for
-/// is recorded. Running the same change again goes on where it stopped. Two runs at once: one is turned away.
+/// is recorded. Running the same change again goes on where it stopped. Two runs at once: one is turned away; and should the
+/// lock be lost (a database server that restarts loses it), the journal takes no further word from a run that was overtaken.
 public struct EnvelopeChange: Sendable {
     public struct Request: Sendable {
         public let tenant: TenantName
@@ -19,12 +19,18 @@ public struct EnvelopeChange: Sendable {
         public let rootKey: String?
         /// The waiting period of the old KMS key's deletion, 7 to 30 days.
         public let deletionDays: Int
+        /// Whether the old KMS key is scheduled for deletion. If not, old backups of the row stay readable by the KMS alone.
+        public let retiresOldKey: Bool
 
-        public init(_ kind: OperationRecord.Kind, tenant: TenantName, rootKey: String? = nil, deletionDays: Int = 30) {
+        public init(
+            _ kind: OperationRecord.Kind, tenant: TenantName, rootKey: String? = nil, deletionDays: Int = 30,
+            retiresOldKey: Bool = true
+        ) {
             self.tenant = tenant
             self.kind = kind
             self.rootKey = rootKey
             self.deletionDays = deletionDays
+            self.retiresOldKey = retiresOldKey
         }
     }
 
@@ -45,11 +51,11 @@ public struct EnvelopeChange: Sendable {
     /// Told after each step, when the journal has it. What it throws ends the run, which can be gone on with later.
     public typealias Observer = @Sendable (_ step: Step, _ detail: String) async throws(MasterKeyError) -> Void
 
-    private let database: any TenantDatabase
-    private let kms: any KeyManagementService
-    private let rootKey: RootKeyService
-    private let opener: EnvelopeOpener
-    private let onStep: Observer
+    let database: any TenantDatabase
+    let kms: any KeyManagementService
+    let rootKey: RootKeyService
+    let opener: EnvelopeOpener
+    let onStep: Observer
 
     public init(
         database: any TenantDatabase, kms: any KeyManagementService, custody: CustodyClient,
@@ -65,255 +71,75 @@ public struct EnvelopeChange: Sendable {
     /// - Throws: ``MasterKeyError``; its `state` says how the tenant was left, its `advice` what to do. Running it again
     ///   finishes the job.
     public func run(_ request: Request) async throws(MasterKeyError) -> Outcome {
-        guard let lock = try await database.lock(request.tenant) else {
-            throw MasterKeyError(
-                .operationUnderWay, "another process is changing the envelope of tenant \(request.tenant) at this moment",
-                advice: "let it finish, and see `custody-mek status \(request.tenant)`")
-        }
-        do throws(MasterKeyError) {
-            let outcome = try await runExclusively(request)
-            await lock.release()
-            return outcome
-        } catch {
-            await lock.release()
-            throw error
+        try await database.exclusively(request.tenant) { () async throws(MasterKeyError) in try await runExclusively(request) }
+    }
+
+    /// Has KMS keys deleted that earlier runs asked for without hearing of them, and cleans the database's files of old
+    /// envelopes once more.
+    ///
+    /// - Returns: What is to be known about it.
+    public func settle(_ tenant: TenantName) async throws(MasterKeyError) -> [String] {
+        try await database.exclusively(tenant) { () async throws(MasterKeyError) in
+            _ = try await database.existingRecord(of: tenant)
+            var notes: [String] = []
+            for operation in try await database.operations(of: tenant).map(\.operation) where operation.lostCreations > 0 {
+                var entry = JournalEntry(operation, database)
+                notes += try await settle(&entry)
+            }
+            return notes + (await scrub(tenant))
         }
     }
 
     private func runExclusively(_ request: Request) async throws(MasterKeyError) -> Outcome {
         let record = try await database.existingRecord(of: request.tenant)
-        let unfinished = try await database.unfinishedOperation(of: request.tenant)
-        if unfinished == nil, request.kind == .enable, record.isEnabled {
-            return Outcome(result: .alreadyDone, record: record, notes: try await settleLostCreations(of: request.tenant) + scrub())
-        }
-        var operation = try await operation(for: request, record, unfinished)
-        do throws(MasterKeyError) {
-            return try await goOn(&operation, record)
-        } catch {
-            throw operation.explain(error, record)
-        }
-    }
-
-    /// The journal's entry to go on with, or a new one.
-    private func operation(
-        for request: Request, _ record: TenantRecord, _ unfinished: OperationRecord?
-    ) async throws(MasterKeyError) -> OperationRecord {
-        if let unfinished {
-            guard unfinished.kind == request.kind else {
-                throw MasterKeyError(
-                    .operationUnfinished, "tenant \(request.tenant) has an unfinished operation '\(unfinished.kind.rawValue)'",
-                    advice: "finish it by `custody-mek \(unfinished.kind.command) \(request.tenant)` first")
+        var notes: [String] = []
+        if let unfinished = try await database.unfinishedOperation(of: request.tenant) {
+            var entry = JournalEntry(unfinished, database)
+            if unfinished.isOvertaken(by: record) {
+                notes = try await giveWay(&entry, record)
+            } else {
+                try entry.take(request)
+                return try await goOn(&entry, record, request)
             }
-            var goingOn = unfinished
-            // Until the row is replaced nothing depends on it: a name that was misspelt can be put right.
-            if let rootKey = request.rootKey, (unfinished.step ?? .rowRead) < .replaced { goingOn.rootKey = rootKey }
-            return goingOn
         }
-        let rootKey: String
-        switch record.layers {
-        case .rootKeyOverKMS(let name, _): rootKey = name
-        case .kms:
-            guard request.kind == .enable, let name = request.rootKey else {
-                throw MasterKeyError(
-                    .notEnabled, "tenant \(request.tenant) is encrypted by the KMS alone",
-                    advice: "enable its root key by `custody-mek enable \(request.tenant) --root-key NAME`")
-            }
-            rootKey = name
-        }
-        let now = Date()
-        let operation = OperationRecord(
-            tenant: request.tenant, kind: request.kind, baseRevision: record.revision, oldKey: record.kmsKey, rootKey: rootKey,
-            deletionDays: request.deletionDays, startedAt: now, changedAt: now)
-        try await database.begin(operation)
-        return operation
-    }
-
-    private func goOn(_ operation: inout OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) -> Outcome {
-        var outcome = Outcome(result: .done, record: record)
-        if (operation.step ?? .rowRead) < .replaced {
-            if operation.kind == .enable, record.isEnabled {
-                return try await giveWay(&operation, record)
-            }
-            outcome = try await replaceEnvelope(&operation, record)
-        }
-        outcome.notes += try await retireOldKey(&operation)
-        if operation.lostCreations > 0 { outcome.notes += try await settle(&operation) }
+        if request.kind == .enable, record.isEnabled { return Outcome(result: .alreadyDone, record: record, notes: notes) }
+        var entry = JournalEntry(try OperationRecord(request, record), database)
+        try await entry.begin()
+        var outcome = try await goOn(&entry, record, request)
+        outcome.notes = notes + outcome.notes
         return outcome
     }
 
-    // MARK: Steps 1 to 9
-
-    private func replaceEnvelope(_ operation: inout OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) -> Outcome {
-        // An earlier run may have been based on another revision.
-        operation.baseRevision = record.revision
-        operation.oldKey = record.kmsKey
-        try await done(.rowRead, &operation, "revision \(record.revision), \(record.blob.count) bytes under \(record.kmsKey)")
-
-        let masterKey = try await opener.open(record)
-        try await done(.decrypted, &operation, "\(masterKey.count) bytes")
-        try await done(.held, &operation, masterKey.isLocked ? "in locked memory" : "in memory that the limit on locked memory lets swap")
-
-        let newKey = try await newKey(&operation)
-        let context = record.tenant.encryptionContext
-        let ciphertext = try await kms.encrypt(masterKey, under: newKey, context: context)
-        try await done(.encrypted, &operation, "under \(newKey)")
-        try await done(.ciphertextTaken, &operation, "\(ciphertext.count) bytes")
-
-        let wrapped = try await rootKey.wrap(ciphertext, under: operation.rootKey, of: record.tenant)
-        try await done(.wrapped, &operation, "under root key \(wrapped.layers)")
-        try await done(.envelopeTaken, &operation, "\(wrapped.blob.count) bytes")
-
-        var changed = record
-        changed.layers = wrapped.layers
-        changed.blob = wrapped.blob
-        changed.kmsKey = newKey
-        changed.kmsContext = context
-        changed.changedAt = Date()
-        guard try await opener.open(changed).isEqual(to: masterKey) else {
-            throw MasterKeyError(
-                .proofFailed, "the new envelope of tenant \(record.tenant) opens to another master key than the old one",
-                advice: "do not run it again before KMS and HSM are understood: one of them has given a wrong answer")
-        }
-        operation.step = .replaced
-        operation.changedAt = changed.changedAt
+    private func goOn(
+        _ entry: inout JournalEntry, _ record: TenantRecord, _ request: Request
+    ) async throws(MasterKeyError) -> Outcome {
+        var current = record
+        var notes: [String] = []
         do throws(MasterKeyError) {
-            try await database.replace(changed, recording: operation)
+            if !entry.operation.isReplaced { current = try await replaceEnvelope(&entry, record) }
+            // Also for an earlier run that was killed before it did.
+            notes += await scrub(record.tenant)
+            notes += try await retireOldKey(&entry, request)
         } catch {
-            // It may have been written all the same: what the journal says is asked for again by the next run.
-            operation.step = .envelopeTaken
-            throw error
+            throw entry.saved.explain(error, record)
         }
-        changed.revision += 1
-        try await onStep(.replaced, "proved, and the row replaced")
-        return Outcome(result: .done, record: changed, notes: await scrub())
+        if entry.operation.lostCreations > 0 {
+            do throws(MasterKeyError) {
+                notes += try await settle(&entry)
+            } catch {
+                notes.append("a KMS key that was asked for without an answer could not be looked for, see `custody-mek settle \(record.tenant)`: \(error.message)")
+            }
+        }
+        return Outcome(result: .done, record: current, notes: notes)
     }
 
     /// What it can't do is a note: the row is replaced, and what lingers dies with the old KMS key.
-    private func scrub() async -> [String] {
+    private func scrub(_ tenant: TenantName) async -> [String] {
         do throws(MasterKeyError) {
             try await database.scrub()
             return []
         } catch {
-            return ["the old envelope may linger in the database's files; running this again tries to clean them once more: \(error)"]
+            return ["the old envelope may linger in the database's files; `custody-mek settle \(tenant)` tries to clean them once more: \(error.message)"]
         }
-    }
-
-    /// Step 4. The KMS is asked only after the journal says so; of a key that was asked for and not heard of, its description
-    /// tells.
-    private func newKey(_ operation: inout OperationRecord) async throws(MasterKeyError) -> KMSKeyID {
-        if operation.kind == .refreshKMS {
-            operation.newKey = operation.oldKey
-            return operation.oldKey
-        }
-        if let key = operation.newKey {
-            try await done(.keyCreated, &operation, "\(key), made by an earlier run")
-            return key
-        }
-        if operation.lostCreations > 0, let found = try await usableKeys(of: operation).first {
-            operation.lostCreations -= 1
-            operation.newKey = found
-            try await done(.keyCreated, &operation, "\(found), made by an earlier run")
-            return found
-        }
-        operation.lostCreations += 1
-        operation.lostCreationAt = Date()
-        try await database.update(operation, done: nil)
-        let key: KMSKeyID
-        do throws(MasterKeyError) {
-            key = try await kms.createKey(description: operation.keyDescription)
-        } catch {
-            if error.code != .kmsAnswerLost, error.code != .cancelled {
-                // Surely none was made.
-                operation.lostCreations -= 1
-                try await database.update(operation, done: nil)
-            }
-            throw error
-        }
-        operation.lostCreations -= 1
-        operation.newKey = key
-        try await done(.keyCreated, &operation, "\(key)")
-        return key
-    }
-
-    private func done(_ step: Step, _ operation: inout OperationRecord, _ detail: String) async throws(MasterKeyError) {
-        operation.step = step
-        operation.changedAt = Date()
-        try await database.update(operation, done: step)
-        try await onStep(step, detail)
-    }
-
-    // MARK: Step 10
-
-    private func retireOldKey(_ operation: inout OperationRecord) async throws(MasterKeyError) -> [String] {
-        let oldKey = operation.oldKey
-        guard operation.kind != .refreshKMS, oldKey != operation.newKey else {
-            try await finish(&operation, .finished)
-            return []
-        }
-        let others = try await database.tenants(under: oldKey)
-        guard others.isEmpty else {
-            try await finish(&operation, .finished)
-            let names = others.prefix(5).map(\.description).joined(separator: ", ") + (others.count > 5 ? ", ..." : "")
-            return [
-                "KMS key \(oldKey) still encrypts other tenants (\(names)) and was not scheduled for deletion: the last of them to leave it has that done; until then old backups of this tenant's row open by the KMS alone"
-            ]
-        }
-        try await kms.scheduleDeletion(of: oldKey, afterDays: operation.deletionDays)
-        operation.state = .finished
-        try await done(.oldKeyRetired, &operation, "\(oldKey) will be deleted in \(operation.deletionDays) days")
-        return []
-    }
-
-    private func finish(_ operation: inout OperationRecord, _ state: OperationRecord.State) async throws(MasterKeyError) {
-        operation.state = state
-        operation.changedAt = Date()
-        try await database.update(operation, done: nil)
-    }
-
-    // MARK: KMS keys that nobody uses
-
-    /// Something else has enabled the tenant: the key that was made for it here goes.
-    private func giveWay(_ operation: inout OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) -> Outcome {
-        if let unused = operation.newKey, unused != record.kmsKey, try await database.tenants(under: unused).isEmpty {
-            try await kms.scheduleDeletion(of: unused, afterDays: operation.deletionDays)
-        }
-        try await finish(&operation, .superseded)
-        var notes = ["something else has enabled tenant \(record.tenant) since the operation began"]
-        if operation.lostCreations > 0 { notes += try await settle(&operation) }
-        return Outcome(result: .alreadyDone, record: record, notes: notes)
-    }
-
-    private func settleLostCreations(of tenant: TenantName) async throws(MasterKeyError) -> [String] {
-        var notes: [String] = []
-        for var operation in try await database.operations(of: tenant).map(\.operation) where operation.lostCreations > 0 {
-            notes += try await settle(&operation)
-        }
-        return notes
-    }
-
-    /// Looks for keys that were asked for and not heard of, and has those deleted that came to be.
-    private func settle(_ operation: inout OperationRecord) async throws(MasterKeyError) -> [String] {
-        var notes: [String] = []
-        for key in try await usableKeys(of: operation) where key != operation.newKey {
-            try await kms.scheduleDeletion(of: key, afterDays: operation.deletionDays)
-            operation.lostCreations = max(0, operation.lostCreations - 1)
-            notes.append("KMS key \(key) was made for an earlier run and is not used; its deletion is scheduled")
-        }
-        // A cloud may show a new key late, but not as late as this.
-        if let asked = operation.lostCreationAt, Date().timeIntervalSince(asked) > 3_600 { operation.lostCreations = 0 }
-        if operation.lostCreations > 0 {
-            notes.append("the KMS was asked for a key and did not answer; none is there yet: run this again in an hour, so that one that shows up late is deleted")
-        }
-        operation.changedAt = Date()
-        try await database.update(operation, done: nil)
-        return notes
-    }
-
-    private func usableKeys(of operation: OperationRecord) async throws(MasterKeyError) -> [KMSKeyID] {
-        var usable: [KMSKeyID] = []
-        for key in try await kms.keys(describedAs: operation.keyDescription) {
-            if try await kms.describe(key.rawValue).state == .enabled { usable.append(key) }
-        }
-        return usable
     }
 }

@@ -21,6 +21,8 @@ public struct OperationRecord: Sendable, Hashable {
 
     public let id: Identifier
     public let tenant: TenantName
+    /// Grows by one with every writing of the entry; who writes it must have read the one before.
+    public var version: Int64
     public let kind: Kind
     public var state: State
     /// The last step that is done.
@@ -38,17 +40,18 @@ public struct OperationRecord: Sendable, Hashable {
     public var lostCreationAt: Date?
     public var rootKey: String
     /// The waiting period of the old key's deletion.
-    public let deletionDays: Int
+    public var deletionDays: Int
     public let startedAt: Date
     public var changedAt: Date
 
     public init(
-        id: Identifier = Identifier(), tenant: TenantName, kind: Kind, state: State = .unfinished, step: Step? = nil,
+        id: Identifier = Identifier(), tenant: TenantName, version: Int64 = 1, kind: Kind, state: State = .unfinished, step: Step? = nil,
         baseRevision: Int64, oldKey: KMSKeyID, newKey: KMSKeyID? = nil, lostCreations: Int = 0, lostCreationAt: Date? = nil,
         rootKey: String, deletionDays: Int, startedAt: Date, changedAt: Date
     ) {
         self.id = id
         self.tenant = tenant
+        self.version = version
         self.kind = kind
         self.state = state
         self.step = step

@@ -22,18 +22,7 @@ public struct Rewrapping: Sendable {
     ///
     /// - Throws: ``MasterKeyError``, with the row unchanged.
     public func run(_ tenant: TenantName) async throws(MasterKeyError) -> Outcome {
-        guard let lock = try await database.lock(tenant) else {
-            throw MasterKeyError(
-                .operationUnderWay, "another process is changing the envelope of tenant \(tenant) at this moment", advice: "try again later")
-        }
-        do throws(MasterKeyError) {
-            let outcome = try await runExclusively(tenant)
-            await lock.release()
-            return outcome
-        } catch {
-            await lock.release()
-            throw error
-        }
+        try await database.exclusively(tenant) { () async throws(MasterKeyError) in try await runExclusively(tenant) }
     }
 
     private func runExclusively(_ tenant: TenantName) async throws(MasterKeyError) -> Outcome {

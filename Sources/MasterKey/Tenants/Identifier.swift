@@ -1,6 +1,7 @@
 import ByteEncoding
 
-/// 16 random bytes that name a thing for ever: a master key, or an operation on one. Written as 32 hexadecimal digits.
+/// 16 bytes that name a thing for ever: a master key (made of it), or an operation on one (random). Written as 32 hexadecimal
+/// digits.
 public struct Identifier: Sendable, Hashable, CustomStringConvertible {
     public static let length = 16
 
@@ -11,6 +12,9 @@ public struct Identifier: Sendable, Hashable, CustomStringConvertible {
         var generator = SystemRandomNumberGenerator()
         bytes = (0..<Self.length).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
     }
+
+    /// Of exactly 16 bytes.
+    init(derived bytes: [UInt8]) { self.bytes = bytes }
 
     /// nil unless there are 16 bytes.
     public init?(_ bytes: some Collection<UInt8>) {

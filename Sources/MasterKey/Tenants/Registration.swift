@@ -23,11 +23,9 @@ public struct Registration: Sendable {
     public func create(_ tenant: TenantName, underKMSKey kmsKey: String) async throws(MasterKeyError) -> TenantRecord {
         try await requireNone(tenant)
         let key = try await kms.describe(kmsKey).id
-        var generator = SystemRandomNumberGenerator()
-        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        defer { bytes.zeroize() }
-        let ciphertext = try await kms.encrypt(LockedBytes(bytes), under: key, context: tenant.encryptionContext)
-        return try await insert(tenant, ciphertext, key, tenant.encryptionContext)
+        let masterKey = LockedBytes.random(count: 32)
+        let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
+        return try await insert(tenant, masterKey, ciphertext, key, tenant.encryptionContext)
     }
 
     /// Takes over a master key that a service has: its KMS ciphertext, which is proved to open first.
@@ -46,7 +44,7 @@ public struct Registration: Sendable {
                 .rowDamaged,
                 "what the KMS decrypted has \(masterKey.count) bytes; a master key has \(Self.lengths.lowerBound) to \(Self.lengths.upperBound)")
         }
-        return try await insert(tenant, ciphertext, key, context)
+        return try await insert(tenant, masterKey, ciphertext, key, context)
     }
 
     /// Before anything is asked of the KMS; the database decides in the end.
@@ -58,13 +56,21 @@ public struct Registration: Sendable {
     }
 
     private func insert(
-        _ tenant: TenantName, _ ciphertext: [UInt8], _ key: KMSKeyID, _ context: [String: String]
+        _ tenant: TenantName, _ masterKey: LockedBytes, _ ciphertext: [UInt8], _ key: KMSKeyID, _ context: [String: String]
     ) async throws(MasterKeyError) -> TenantRecord {
         let now = Date()
         let record = TenantRecord(
-            tenant: tenant, masterKeyID: Identifier(), layers: .kms, blob: ciphertext, kmsKey: key, kmsContext: context,
+            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .kms, blob: ciphertext, kmsKey: key, kmsContext: context,
             createdAt: now, changedAt: now)
         try await database.insert(record)
+        // Whoever left the key last may have scheduled its deletion before the row was there to be seen.
+        let state = try await kms.describe(key.rawValue).state
+        guard state == .enabled else {
+            throw MasterKeyError(
+                .kmsKeyPendingDeletion, "KMS key \(key) of the new tenant \(tenant) is \(state.rawValue)",
+                state: "the tenant is made, and opens only when the key is enabled again",
+                advice: "cancel the key's deletion and enable it, then `custody-mek enable` or `custody-mek rotate-kms --new-key`")
+        }
         return record
     }
 }

@@ -15,8 +15,8 @@ public protocol TenantDatabase: Sendable {
 
     func record(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord?
 
-    /// The next rows in the order of the tenants' names.
-    func records(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantRecord]
+    /// The next tenants in the order of their names' bytes.
+    func tenants(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantName]
 
     /// The tenants whose row names this KMS key, a hundred at most.
     func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName]
@@ -25,7 +25,7 @@ public protocol TenantDatabase: Sendable {
     func insert(_ record: TenantRecord) async throws(MasterKeyError)
 
     /// Replaces layers, blob, KMS key and context, if the row still has the revision that `record` was read with; raises
-    /// the revision. In the same transaction the journal's entry is written, if one is given.
+    /// the revision. In the same transaction the journal's entry is written as by ``update(_:done:)``, if one is given.
     ///
     /// - Throws: `row-changed`; then nothing was written.
     func replace(_ record: TenantRecord, recording operation: OperationRecord?) async throws(MasterKeyError)
@@ -44,7 +44,10 @@ public protocol TenantDatabase: Sendable {
     /// - Throws: `operation-under-way` if the tenant has an unfinished one.
     func begin(_ operation: OperationRecord) async throws(MasterKeyError)
 
-    /// Updates an entry. If `step` is given, it is added to the steps that were done.
+    /// Updates an entry that still has the version that `operation` was read with, and raises the version. If `step` is
+    /// given, it is added to the steps that were done.
+    ///
+    /// - Throws: `row-changed` if another run has written the entry since.
     func update(_ operation: OperationRecord, done step: Step?) async throws(MasterKeyError)
 
     // MARK: Exclusion

@@ -14,6 +14,9 @@ struct ChangeOptions: ParsableArguments {
         "The waiting period of the old KMS key's deletion, 7 to 30.", valueName: "days"))
     var deletionDays = 30
 
+    @Flag(help: "Do not schedule the old KMS key's deletion: old backups of the database stay readable by the KMS alone.")
+    var keepOldKey = false
+
     @Flag(help: "Wait for Enter on standard input after each step.")
     var stepByStep = false
 
@@ -21,7 +24,11 @@ struct ChangeOptions: ParsableArguments {
         guard (7...30).contains(deletionDays) else { throw ValidationError("--deletion-days must be from 7 to 30") }
     }
 
-    func run(_ request: EnvelopeChange.Request, _ services: ServiceOptions.Services, json: Bool) async throws {
+    func run(
+        _ kind: OperationRecord.Kind, of tenant: TenantName, rootKey: String? = nil, _ services: ServiceOptions.Services, json: Bool
+    ) async throws {
+        let request = EnvelopeChange.Request(
+            kind, tenant: tenant, rootKey: rootKey, deletionDays: deletionDays, retiresOldKey: !keepOldKey)
         let stepByStep = stepByStep
         let change = EnvelopeChange(
             database: services.database, kms: services.kms, custody: services.custody

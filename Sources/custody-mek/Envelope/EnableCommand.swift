@@ -38,16 +38,20 @@ struct EnableCommand: AsyncParsableCommand {
             let record = try await services.database.existingRecord(of: name)
             // What is enabled has been confirmed.
             if !record.isEnabled { try confirm(record) }
-            try await change.run(.init(.enable, tenant: name, rootKey: rootKey, deletionDays: change.deletionDays), services, json: self.services.common.json)
+            try await change.run(.enable, of: name, rootKey: rootKey, services, json: self.services.common.json)
         }
     }
 
     private func confirm(_ record: TenantRecord) throws {
+        let retirement =
+            change.keepOldKey
+            ? "KMS key \(record.kmsKey) is left as it is: old backups of the database stay readable by the KMS alone."
+            : "KMS key \(record.kmsKey) stops working at once, if no other tenant here uses it, and is erased in \(change.deletionDays) days; whatever else it encrypts dies with it (--keep-old-key leaves it)."
         let warning = """
             This encrypts the MEK of tenant '\(record.tenant)' under root key '\(rootKey)' of the user's HSM.
               1. Whoever removes the root key makes all data of the tenant unreadable, for ever. Nobody can bring them back.
               2. There is no way back to the KMS alone.
-            KMS key \(record.kmsKey) is scheduled for deletion in \(change.deletionDays) days, once no tenant here uses it; what else it encrypts, dies with it.
+            \(retirement)
 
             """
         guard confirmation == nil else { return Output.complain(warning) }

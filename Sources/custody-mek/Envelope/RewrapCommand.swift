@@ -9,8 +9,8 @@ struct RewrapCommand: AsyncParsableCommand {
         discussion: """
             Example: custody-mek rewrap --all      (after: custodyctl key rotate payments)
 
-            The KMS is not asked. With --all, a tenant that fails is reported and the others go on, unless the root key or \
-            custodyd is missing. It may be stopped and run again.
+            The KMS is not asked. With --all, a tenant that fails is reported and the others go on, unless custodyd, its \
+            token or the database is missing. It may be stopped and run again.
             """)
 
     private struct Document: Encodable {
@@ -41,42 +41,37 @@ struct RewrapCommand: AsyncParsableCommand {
     func run() async throws {
         let name = try tenant.map { text throws(MasterKeyError) in try TenantName(text) }
         var document = Document()
-        try await common.withDatabase { database in
+        let ended: (any Error)? = try await common.withDatabase { database in
             try await custody.withClient { client in
                 let rewrapping = Rewrapping(database: database, custody: client)
                 if let name {
                     try await rewrap(name, rewrapping, &document)
-                } else {
-                    try await rewrapAll(database, rewrapping, &document)
+                    return nil
                 }
+                // What was done is told also if it ends early.
+                do { try await rewrapAll(database, rewrapping, &document) } catch { return error }
+                return nil
             }
         }
-        if common.json {
+        if common.json, ended == nil {
             try Output.json(document)
-        } else {
+        } else if !common.json {
             Output.say("\(document.rewrapped.count) rewrapped, \(document.alreadyNewest.count) under the newest version already, \(document.notEnabled.count) not enabled, \(document.failed.count) failed")
         }
+        if let ended { throw ended }
         guard document.failed.isEmpty else { throw ExitCode(ToolExit.failed) }
     }
 
     private func rewrapAll(_ database: any TenantDatabase, _ rewrapping: Rewrapping, _ document: inout Document) async throws {
-        var last: TenantName?
-        while true {
-            let page = try await database.records(after: last, limit: 500)
-            for record in page {
-                guard record.isEnabled else {
-                    document.notEnabled.append(record.tenant.description)
-                    continue
-                }
-                do {
-                    try await rewrap(record.tenant, rewrapping, &document)
-                } catch let error as MasterKeyError where Self.isRowsOwn(error) {
-                    document.failed.append(.init(tenant: record.tenant.description, code: error.code.rawValue, message: error.message))
-                    Output.complain("custody-mek: \(Table.printable(error.description))")
-                }
+        for try await name in TenantNames(database) {
+            do {
+                try await rewrap(name, rewrapping, &document)
+            } catch let error as MasterKeyError where error.code == .notEnabled {
+                document.notEnabled.append(name.description)
+            } catch let error as MasterKeyError where Self.isRowsOwn(error) {
+                document.failed.append(.init(tenant: name.description, code: error.code.rawValue, message: error.message))
+                Output.complain("custody-mek: \(Table.printable(error.description))")
             }
-            guard let end = page.last else { return }
-            last = end.tenant
         }
     }
 
@@ -92,7 +87,9 @@ struct RewrapCommand: AsyncParsableCommand {
     /// Whether only this tenant is concerned; what concerns all tenants ends the sweep.
     private static func isRowsOwn(_ error: MasterKeyError) -> Bool {
         switch error.code {
-        case .operationUnderWay, .rowChanged, .rowDamaged, .envelopeRefused, .proofFailed, .tenantNotFound, .rootKeyDenied, .notEnabled: true
+        // Each tenant may have a root key of its own user's.
+        case .operationUnderWay, .rowChanged, .rowDamaged, .envelopeRefused, .proofFailed, .tenantNotFound, .rootKeyDenied,
+            .rootKeyNotFound, .rootKeyNotUsable: true
         default: false
         }
     }

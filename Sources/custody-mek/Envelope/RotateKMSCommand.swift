@@ -25,9 +25,7 @@ struct RotateKMSCommand: AsyncParsableCommand {
     func run() async throws {
         let name = try tenant.tenant()
         try await services.withServices { services in
-            try await change.run(
-                .init(newKey ? .rotateKMSKey : .refreshKMS, tenant: name, deletionDays: change.deletionDays), services,
-                json: self.services.common.json)
+            try await change.run(newKey ? .rotateKMSKey : .refreshKMS, of: name, services, json: self.services.common.json)
         }
     }
 }

@@ -19,15 +19,7 @@ struct CommonOptions: ParsableArguments {
             throw ToolError.configuration(
                 "no database is named: give --database or CUSTODY_MEK_DATABASE, such as sqlite:tenants.db or postgresql://host/name")
         }
-        let database = try TenantDatabases.open(address)
-        do {
-            let result = try await body(database)
-            await database.close()
-            return result
-        } catch {
-            await database.close()
-            throw error
-        }
+        return try await lending(TenantDatabases.open(address), closing: { await $0.close() }, to: body)
     }
 }
 

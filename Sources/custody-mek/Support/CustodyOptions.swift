@@ -1,5 +1,6 @@
 import ArgumentParser
 import CustodyClient
+import ToolSupport
 
 /// Where custodyd is.
 struct CustodyOptions: ParsableArguments {
@@ -18,14 +19,6 @@ struct CustodyOptions: ParsableArguments {
     func withClient<R>(_ body: (CustodyClient) async throws -> R) async throws -> R {
         var configuration = CustodyClient.Configuration(deadline: .milliseconds(deadline))
         if let path = socket ?? Environment.value("CUSTODY_SOCKET") { configuration.socket = path }
-        let client = CustodyClient(configuration)
-        do {
-            let result = try await body(client)
-            await client.shutdown()
-            return result
-        } catch {
-            await client.shutdown()
-            throw error
-        }
+        return try await lending(CustodyClient(configuration), closing: { await $0.shutdown() }, to: body)
     }
 }

@@ -1,6 +1,6 @@
 import ArgumentParser
 import AWSKMS
-import MasterKey
+import ToolSupport
 
 /// Where the KMS is. Credentials come from the environment or the shared credentials file, never from an argument.
 struct KMSOptions: ParsableArguments {
@@ -18,14 +18,7 @@ struct KMSOptions: ParsableArguments {
 
     /// Makes a client, lets it be worked with, and closes it.
     func withKMS<R>(_ body: (AWSKMSClient) async throws -> R) async throws -> R {
-        let client = try AWSKMSClient(.init(region: region, endpoint: endpoint, profile: profile))
-        do {
-            let result = try await body(client)
-            await client.shutdown()
-            return result
-        } catch {
-            await client.shutdown()
-            throw error
-        }
+        try await lending(
+            AWSKMSClient(.init(region: region, endpoint: endpoint, profile: profile)), closing: { await $0.shutdown() }, to: body)
     }
 }

@@ -6,7 +6,7 @@ import ToolSupport
 struct CreateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Make a new tenant with a new MEK of 32 random bytes, encrypted by the KMS alone.",
-        discussion: "Example: custody-mek create acme --kms-key alias/service      (then: custody-mek enable acme)")
+        discussion: "Example: custody-mek create acme --kms-key alias/acme      (then: custody-mek enable acme --root-key payments)")
 
     @OptionGroup var tenant: TenantArgument
 

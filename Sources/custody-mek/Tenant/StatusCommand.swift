@@ -20,6 +20,13 @@ struct StatusCommand: AsyncParsableCommand {
     private struct ListDocument: Encodable {
         let database: String
         let tenants: [TenantView]
+        let damaged: [Damage]
+    }
+
+    /// A row that can't be read.
+    private struct Damage: Encodable {
+        let tenant: String
+        let message: String
     }
 
     @Argument(help: ArgumentHelp("The tenant's name; without it, all tenants.", valueName: "tenant"))
@@ -45,6 +52,7 @@ struct StatusCommand: AsyncParsableCommand {
         Output.say("journal, the newest first")
         for operation in operations {
             Output.say("  \(operation.summary)")
+            Output.say("    KMS keys: \(operation.keys)")
             var table = Table(indent: 4)
             for step in operation.steps { table.add("\(step.step)", step.name, step.at) }
             table.show()
@@ -53,16 +61,18 @@ struct StatusCommand: AsyncParsableCommand {
 
     private func showAll(_ database: any TenantDatabase) async throws {
         var views: [TenantView] = []
-        var last: TenantName?
-        while true {
-            let page = try await database.records(after: last, limit: 500)
-            for record in page {
-                views.append(TenantView(record, unfinished: try await database.unfinishedOperation(of: record.tenant)))
+        var damaged: [Damage] = []
+        for try await name in TenantNames(database) {
+            do throws(MasterKeyError) {
+                let unfinished = try await database.unfinishedOperation(of: name)
+                views.append(TenantView(try await database.existingRecord(of: name), unfinished: unfinished))
+            } catch {
+                guard error.code == .rowDamaged else { throw error }
+                damaged.append(Damage(tenant: name.description, message: error.message))
             }
-            guard let end = page.last else { break }
-            last = end.tenant
         }
-        if common.json { return try Output.json(ListDocument(database: database.name, tenants: views)) }
+        if common.json { return try Output.json(ListDocument(database: database.name, tenants: views, damaged: damaged)) }
+        for row in damaged { Output.complain("custody-mek: \(Table.printable(row.message))") }
         guard !views.isEmpty else { return Output.say("\(database.name) holds no tenants") }
         var table = Table(["TENANT", "STATE", "ROOT KEY", "KMS KEY", "ENVELOPE SINCE", "LAST OPENED"])
         for view in views {

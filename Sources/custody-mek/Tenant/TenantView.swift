@@ -105,6 +105,12 @@ struct OperationView: Encodable {
         self.steps = steps.map { DoneStep(step: $0.step.rawValue, name: $0.step.title, at: TenantView.text($0.at)) }
     }
 
+    /// Which are needed and which not, for who has to undo something.
+    var keys: String {
+        guard let newKmsKey, newKmsKey != oldKmsKey else { return oldKmsKey }
+        return "from \(oldKmsKey) to \(newKmsKey)"
+    }
+
     var summary: String {
         let done = step.map { "step \($0) of \(Step.allCases.count) done" } ?? "nothing done yet"
         let lost = lostCreations > 0 ? ", \(lostCreations) KMS key asked for without an answer" : ""
