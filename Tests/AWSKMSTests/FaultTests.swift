@@ -100,6 +100,18 @@ import TestSupport
         }
     }
 
+    @Test(arguments: [
+        "", "k", "00000000-0000-0000-0000-000000000000", "arn:aws:kms:eu-central-1:1:alias/a", "arn:aws:kms:eu-central-1:1:key/", ":key/a",
+    ])
+    func aKeyIsNamedByItsARN(_ name: String) async throws {
+        try await withProxy { kms, proxy in
+            proxy.on("CreateKey", .respond(#"{"KeyMetadata":{"Arn":"\#(name)","KeyState":"Enabled"}}"#))
+            let error = try await failure { _ = try await kms.createKey(description: "") }
+            #expect(error.code == .kmsAnswerLost)
+            #expect(proxy.requests.count == 1)
+        }
+    }
+
     @Test func aLostAnswerToCreateKeyCanBeFound() async throws {
         try await withProxy { kms, proxy in
             let description = "custody test \(UUID())"
