@@ -57,6 +57,12 @@ extension AWSKMSClient {
             .kmsRefused, "the KMS used another key, \(answered)", advice: "check what listens at the endpoint; the answer was thrown away")
     }
 
+    /// Whether it is `arn:...:key/ID`: what a key is known by for ever, as an alias is not.
+    static func isKeyARN(_ name: String) -> Bool {
+        guard name.hasPrefix("arn:"), let kind = name.range(of: ":key/") else { return false }
+        return kind.upperBound < name.endIndex
+    }
+
     private static func regionOfARN(_ name: String) -> String? {
         // arn:PARTITION:kms:REGION:ACCOUNT:key/ID
         let parts = name.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
@@ -115,7 +121,7 @@ extension AWSKMSClient {
         var marker: String?
         var seen: Set<String> = []
         repeat {
-            let body = try body(.listKeys, nil, Message.ListKeys(limit: configuration.pageSize, marker: marker))
+            let body = try body(.listKeys, nil, Message.ListKeys(limit: pageSize, marker: marker))
             guard let page = Self.decode(Message.Listed.self, try await call(.listKeys, nil, body)) else {
                 throw failure(.listKeys).error(.kmsRefused, Self.notAnAnswer)
             }

@@ -20,28 +20,35 @@ import SecureMemory
 /// it encrypts and decrypts records, and what the HTTP client and the kernel read into before the answer's body is cut out
 /// of it. The secret access key is held in memory that is zeroed; if it comes from the environment, the environment holds
 /// it, too. A session token is a header, and so a string of the HTTP client.
-public struct AWSKMSClient: KeyManagementService {
+///
+/// **Printing** one shows endpoint and region only.
+public struct AWSKMSClient: KeyManagementService, CustomStringConvertible, CustomReflectable {
     let caller: Caller
-    let configuration: Configuration
+    /// How many keys are asked for at once.
+    let pageSize: Int
 
     /// Finds region, endpoint and credentials. Nothing is connected until the first call.
     ///
     /// - Throws: `kmsConfiguration` or `kmsCredentials`.
     public init(_ configuration: Configuration) throws(MasterKeyError) {
-        self.configuration = configuration
+        pageSize = configuration.pageSize
         caller = try Caller(configuration)
     }
 
     /// Closes the connections; has to be called before the last reference goes. Calls under way fail.
     public func shutdown() async { await caller.shutdown() }
 
+    public var description: String { "AWS KMS at \(caller.endpoint), region \(caller.region)" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+
     // MARK: Keys
 
-    /// - Throws: `kmsAnswerLost` whenever it is open whether the key was made, also if the task was cancelled meanwhile.
+    /// - Throws: `kmsAnswerLost` whenever it is open whether the key was made: also if the task was cancelled meanwhile, or if
+    ///   the answer does not name a key by its ARN.
     public func createKey(description: String) async throws(MasterKeyError) -> KMSKeyID {
         let body = try body(.createKey, nil, Message.CreateKey(description: description))
         let answer = try await call(.createKey, nil, body)
-        guard let made = Self.decode(Message.Described.self, answer) else {
+        guard let made = Self.decode(Message.Described.self, answer), Self.isKeyARN(made.metadata.arn) else {
             throw failure(.createKey).error(.kmsAnswerLost, "\(Self.notAnAnswer); it may have been done all the same")
         }
         return KMSKeyID(rawValue: made.metadata.arn)

@@ -3,8 +3,9 @@ import Foundation
 extension AWSKMSClient {
     /// Where the KMS is, as whom to call it, and for how long to try.
     ///
-    /// What is not set here comes from where AWS's own tools look.
-    public struct Configuration: Sendable {
+    /// What is not set here comes from where AWS's own tools look. Printing one shows neither the environment nor the
+    /// endpoint: there may be secrets in both.
+    public struct Configuration: Sendable, CustomStringConvertible, CustomReflectable {
         /// Else `AWS_REGION`, `AWS_DEFAULT_REGION`, else `region` of the profile in the configuration file.
         public var region: String?
         /// Else `AWS_ENDPOINT_URL_KMS`, `AWS_ENDPOINT_URL`, else AWS's own endpoint of the region. `http://` is taken for
@@ -36,5 +37,11 @@ extension AWSKMSClient {
             self.perAttempt = perAttempt
             self.environment = environment
         }
+
+        public var description: String {
+            "KMS in region \(region ?? "of the environment"), profile \(profile ?? "of the environment"), within \(deadline)"
+        }
+
+        public var customMirror: Mirror { Mirror(self, children: []) }
     }
 }

@@ -35,6 +35,21 @@ static size_t whole_pages(size_t length) {
     return (length + page - 1) / page * page;
 }
 
+// A chunk that is locked: a page where the limit on locked memory has no room for more. An unlocked one if not even that.
+static char *map_chunk(size_t *length, int *locked) {
+    *locked = 0;
+    *length = CHUNK;
+    void *chunk = map(CHUNK, locked);
+    if (chunk == NULL || *locked) return chunk;
+    size_t page = whole_pages(1);
+    void *small = map(page, locked);
+    // Of both, the one that is not used holds nothing yet.
+    if (small != NULL) munmap(*locked ? chunk : small, *locked ? CHUNK : page);
+    if (!*locked) return chunk;
+    *length = page;
+    return small;
+}
+
 static void *pop(struct slot **list) {
     struct slot *slot = *list;
     if (slot == NULL) return NULL;
@@ -50,9 +65,10 @@ void *csystem_locked_alloc(size_t length, int *locked) {
     *locked = slot != NULL;
     if (slot == NULL) {
         int is_locked = 0;
-        char *chunk = free_unlocked_slots == NULL ? map(CHUNK, &is_locked) : NULL;
+        size_t chunk_length = 0;
+        char *chunk = free_unlocked_slots == NULL ? map_chunk(&chunk_length, &is_locked) : NULL;
         struct slot **list = is_locked ? &free_slots : &free_unlocked_slots;
-        for (size_t offset = 0; chunk != NULL && offset < CHUNK; offset += SLOT) {
+        for (size_t offset = 0; chunk != NULL && offset < chunk_length; offset += SLOT) {
             struct slot *fresh = (struct slot *)(chunk + offset);
             fresh->next = *list;
             *list = fresh;

@@ -1,10 +1,13 @@
 import CPostgreSQL
+import Glibc
 
 /// A connection to a server; closed when its owner lets it go. Every call blocks.
 // Unchecked: libpq allows a connection to be used by any thread, one at a time. It has one owner, and what uses it mutates it.
 public struct Connection: ~Copyable, @unchecked Sendable {
     private let handle: OpaquePointer
     private let notices: Notices
+    /// Whether an answer is still to come that nobody waits for any more.
+    private var hasTimedOut = false
 
     /// Collects what the server says beside a statement's result.
     // libpq calls it in the middle of a call of ours and at no other time, so that the connection's owner is its owner, too.
@@ -36,19 +39,36 @@ public struct Connection: ~Copyable, @unchecked Sendable {
             throw error
         }
         PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)
+        // Sending must not wait any longer than receiving; it can fail only where there is something to send.
+        _ = PQsetnonblocking(handle, 1)
         self.handle = handle
         self.notices = notices
     }
 
     deinit { PQfinish(handle) }
 
-    /// Whether libpq has noticed that the connection is lost.
-    public var isLost: Bool { PQstatus(handle) != CONNECTION_OK }
+    /// Whether libpq has noticed that the connection is lost, or a statement was not answered in time.
+    public var isLost: Bool { hasTimedOut || PQstatus(handle) != CONNECTION_OK }
 
     /// Runs one statement; parameters are `$1`, `$2` and so on.
-    public mutating func query(_ sql: String, _ parameters: [Value] = []) throws(PostgreSQLError) -> QueryResult {
+    ///
+    /// - Parameter limit: How long to wait for the server; nil for as long as the connection stands. Past it the connection
+    ///   is of no use any more, and whether the statement is carried out is open.
+    public mutating func query(
+        _ sql: String, _ parameters: [Value] = [], within limit: Duration? = nil
+    ) throws(PostgreSQLError) -> QueryResult {
+        guard !hasTimedOut else { throw PostgreSQLError(.execute, "an earlier statement was not answered", isConnectionLost: true) }
         notices.details = []
-        let result = execute(sql, parameters)
+        let deadline = limit.map { ContinuousClock.now + $0 }
+        guard send(sql, parameters) else { throw failure(nil) }
+        let answer = receive(until: deadline)
+        guard answer.isWhole else {
+            hasTimedOut = true
+            PQclear(answer.result)
+            let time = limit.map { " within \($0)" } ?? ""
+            throw PostgreSQLError(.execute, "the server did not answer in time\(time)", hasTimedOut: true)
+        }
+        let result = answer.result
         defer { PQclear(result) }
         let status = PQresultStatus(result)
         guard status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK else { throw failure(result) }
@@ -60,7 +80,8 @@ public struct Connection: ~Copyable, @unchecked Sendable {
         return QueryResult(rows: rows, affected: affected, tag: tag, details: notices.details)
     }
 
-    private func execute(_ sql: String, _ parameters: [Value]) -> OpaquePointer? {
+    /// Begins a statement.
+    private func send(_ sql: String, _ parameters: [Value]) -> Bool {
         // All in one piece, so that one pointer holds for all of them. None is empty: that would be a pointer to nothing.
         var bytes: [UInt8] = [0]
         var places: [Range<Int>?] = []
@@ -77,9 +98,48 @@ public struct Connection: ~Copyable, @unchecked Sendable {
             let values = places.map { place in
                 place.flatMap { buffer.baseAddress?.advanced(by: $0.lowerBound).assumingMemoryBound(to: CChar.self) }
             }
-            return PQexecParams(
+            return PQsendQueryParams(
                 handle, sql, Int32(parameters.count), parameters.map { Oid($0.typeID) }, values,
-                places.map { Int32(clamping: $0?.count ?? 0) }, parameters.map { _ in 1 }, 1)
+                places.map { Int32(clamping: $0?.count ?? 0) }, parameters.map { _ in 1 }, 1) == 1
+        }
+    }
+
+    /// The statement's result, and whether it came before the deadline.
+    private func receive(until deadline: ContinuousClock.Instant?) -> (result: OpaquePointer?, isWhole: Bool) {
+        var kept: OpaquePointer?
+        while wait(until: deadline) {
+            guard let result = PQgetResult(handle) else { return (kept, true) }
+            // After an error comes the end of the connection at most, and the first says why.
+            if kept != nil, PQresultStatus(kept) == PGRES_FATAL_ERROR {
+                PQclear(result)
+                continue
+            }
+            PQclear(kept)
+            kept = result
+            // A COPY has no further result before its data; nobody here runs one.
+            if [PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH].contains(PQresultStatus(result)) { return (kept, true) }
+        }
+        return (kept, false)
+    }
+
+    /// Waits until libpq has a result, or knows that none will come.
+    ///
+    /// - Returns: Whether that was before the deadline.
+    private func wait(until deadline: ContinuousClock.Instant?) -> Bool {
+        while true {
+            let isUnsent = PQflush(handle) == 1
+            // If there is nothing to read from any more, PQgetResult says why.
+            guard PQconsumeInput(handle) == 1, PQisBusy(handle) == 1, PQsocket(handle) >= 0 else { return true }
+            var patience: Int32 = -1
+            if let deadline {
+                let left = ContinuousClock.now.duration(to: deadline)
+                guard left > .zero else { return false }
+                // Rounded up, so that it does not come back too early again and again.
+                patience = Int32(min(left / .milliseconds(1), 1e9)) + 1
+            }
+            var socket = pollfd(fd: PQsocket(handle), events: Int16(isUnsent ? POLLIN | POLLOUT : POLLIN), revents: 0)
+            // Whatever it says, a signal's interruption among it: the next round looks for itself.
+            _ = poll(&socket, 1, patience)
         }
     }
 

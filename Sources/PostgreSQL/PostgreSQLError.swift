@@ -7,7 +7,7 @@ public struct PostgreSQLError: Error, Sendable, CustomStringConvertible {
         case parse = "PQconninfoParse"
         case defaults = "PQconndefaults"
         case connect = "PQconnect"
-        case execute = "PQexecParams"
+        case execute = "PQsendQueryParams"
     }
 
     public var function: Function
@@ -16,12 +16,18 @@ public struct PostgreSQLError: Error, Sendable, CustomStringConvertible {
     public var message: String
     /// The connection is of no use any more.
     public var isConnectionLost: Bool
+    /// The server did not answer within the statement's limit. What it was told it may do all the same; the connection is
+    /// lost.
+    public var hasTimedOut: Bool
 
-    public init(_ function: Function, sqlState: String? = nil, _ message: String, isConnectionLost: Bool = false) {
+    public init(
+        _ function: Function, sqlState: String? = nil, _ message: String, isConnectionLost: Bool = false, hasTimedOut: Bool = false
+    ) {
         self.function = function
         self.sqlState = sqlState
         self.message = message
-        self.isConnectionLost = isConnectionLost
+        self.isConnectionLost = isConnectionLost || hasTimedOut
+        self.hasTimedOut = hasTimedOut
     }
 
     public var description: String { sqlState.map { "\(message) (SQLSTATE \($0))" } ?? message }

@@ -24,6 +24,7 @@ public final class LockedBytes: Sendable, CustomStringConvertible, CustomReflect
     /// New random bytes of the system's generator (getrandom).
     public static func random(count: Int) -> LockedBytes {
         let bytes = LockedBytes(repeatElement(0, count: count))
+        defer { withExtendedLifetime(bytes) {} }
         var generator = SystemRandomNumberGenerator()
         for index in bytes.memory.indices { bytes.memory[index] = UInt8.random(in: .min ... .max, using: &generator) }
         return bytes
@@ -35,14 +36,17 @@ public final class LockedBytes: Sendable, CustomStringConvertible, CustomReflect
 
     /// Lends the bytes for the time of a call.
     public func withBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
-        try body(UnsafeRawBufferPointer(memory).bytes)
+        // The pointer does not keep its owner: inlined, this could be the last reference, and zeroed before the body.
+        defer { withExtendedLifetime(self) {} }
+        return try body(UnsafeRawBufferPointer(memory).bytes)
     }
 
     /// A copy of the bytes, which the caller has to wipe.
-    public func exposed() -> [UInt8] { Array(memory) }
+    public func exposed() -> [UInt8] { withExtendedLifetime(self) { Array(memory) } }
 
     /// Whether both hold the same bytes; takes the same time wherever they differ.
     public func isEqual(to other: LockedBytes) -> Bool {
+        defer { withExtendedLifetime((self, other)) {} }
         guard count == other.count else { return false }
         var difference: UInt8 = 0
         for index in memory.indices { difference |= memory[index] ^ other.memory[index] }

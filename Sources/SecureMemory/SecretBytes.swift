@@ -24,6 +24,8 @@ public final class SecretBytes: Sendable, CustomStringConvertible, CustomReflect
 
     /// Lends the bytes for the time of a call.
     public func withBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+        // The array that is lent shares its storage with the one that deinit zeroes, which must not happen before the end.
+        defer { withExtendedLifetime(self) {} }
         let bytes = storage
         let span = bytes.span
         return try body(span.bytes)
@@ -31,13 +33,15 @@ public final class SecretBytes: Sendable, CustomStringConvertible, CustomReflect
 
     /// A copy of the bytes, which the caller has to wipe.
     public func exposed() -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: storage.count) { buffer, count in
+        defer { withExtendedLifetime(self) {} }
+        return [UInt8](unsafeUninitializedCapacity: storage.count) { buffer, count in
             count = buffer.initialize(fromContentsOf: storage)
         }
     }
 
     /// Whether both hold the same bytes; takes the same time wherever they differ.
     public func isEqual(to other: SecretBytes) -> Bool {
+        defer { withExtendedLifetime((self, other)) {} }
         guard count == other.count else { return false }
         var difference: UInt8 = 0
         for index in storage.indices { difference |= storage[index] ^ other.storage[index] }

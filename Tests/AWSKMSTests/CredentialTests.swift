@@ -138,9 +138,9 @@ import TestSupport
         // One proxy says that the keys are expired, the other holds that back.
         let refusing = try await FaultProxy.start(upstream: try await KMSServer.shared().endpoint)
         let proxy = try await FaultProxy.start(upstream: refusing.endpoint)
-        let configuration = AWSKMSClient.Configuration(
-            region: KMSServer.region, endpoint: proxy.endpoint, environment: ["HOME": home.directory.path])
-        try await withClient(configuration) { kms in
+        var patient = configuration(proxy.endpoint)
+        patient.environment = ["HOME": home.directory.path]
+        try await withClient(patient) { kms in
             let expired = refusing.on("CreateKey", .error("ExpiredTokenException"))
             let error = try await failure { _ = try await kms.createKey(description: "") }
             #expect(error.code == .kmsCredentials)

@@ -60,6 +60,30 @@ import TestSupport
         #expect(!"\(error)".contains("PASSW0RD"))
     }
 
+    @Test func printingShowsNoSecrets() async throws {
+        let environment = keysOfATest.merging(["OTHER_PASSWORD": "PASSW0RD", "AWS_SESSION_TOKEN": "T0KEN"]) { $1 }
+        var configuration = AWSKMSClient.Configuration(
+            region: "eu-central-1", endpoint: "https://user:PASSW0RD@kms.example", environment: environment)
+        func expectNothing(_ value: Any, _ location: SourceLocation = #_sourceLocation) {
+            var dumped = ""
+            dump(value, to: &dumped)
+            for text in ["\(value)", String(reflecting: value), dumped] {
+                #expect(text.contains("eu-central-1") || text == dumped, sourceLocation: location)
+                for secret in ["PASSW0RD", "T0KEN", "secret-of-a-test"] {
+                    #expect(!text.contains(secret), sourceLocation: location)
+                }
+            }
+        }
+        expectNothing(configuration)
+        configuration.endpoint = "http://127.0.0.1:1"
+        try await withClient(configuration) { kms in
+            expectNothing(kms)
+            var caller = ""
+            dump(kms.caller, to: &caller)
+            #expect(!caller.contains("PASSW0RD") && !caller.contains("secret-of-a-test") && !caller.contains("T0KEN"))
+        }
+    }
+
     @Test func aMissingBundleOfCertificatesIsSaid() throws {
         let environment = keysOfATest.merging(["AWS_CA_BUNDLE": "/nowhere/ca.pem", "AWS_REGION": "eu-central-1"]) { $1 }
         let error = try #require(

@@ -65,6 +65,24 @@ import TestSupport
         #expect(result.status == .exited(0))
     }
 
+    // MARK: The master key itself
+
+    @Test func opensIntoAPipeOnly() async throws {
+        let service = try await TenantService(.sqlite)
+        // What the tests start writes to a file.
+        let refused = try await service.mek("open", "\(service.tenant)")
+        #expect(refused.status == .exited(64) && refused.output.isEmpty)
+        #expect(refused.errors.contains("a file") && refused.errors.contains("pipe"), "\(refused.errors)")
+        #expect(try await service.mek("open", "\(service.tenant)", "--check").status == .exited(0))
+        let script = "'\(Products.directory)/custody-mek' open '\(service.tenant)' | base64"
+        let piped = try await run("/bin/sh", arguments: ["-c", script], environment: service.environment)
+        #expect(piped.status == .exited(0), "\(piped.errors)")
+        #expect(piped.output == Data(service.masterKey).base64EncodedString() + "\n")
+        let shown = try await run(
+            "/bin/sh", arguments: ["-c", script.replacing(" | base64", with: " >/dev/null")], environment: service.environment)
+        #expect(shown.status == .exited(64), "\(shown.errors)")
+    }
+
     // MARK: Making tenants
 
     @Test(arguments: DatabaseKind.allCases) func createsOnce(_ kind: DatabaseKind) async throws {

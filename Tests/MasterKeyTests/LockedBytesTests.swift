@@ -45,4 +45,19 @@ import Testing
         #expect(LockedBytes([1, 2, 3]).isLocked)
         #expect(LockedBytes(Array(repeating: 1, count: 5_000)).isLocked)
     }
+
+    /// What is left of the limit is used to its last page. In a process of its own, since a limit can't be raised again.
+    @Test func aSmallLimitIsUsedUp() async {
+        await #expect(processExitsWith: .success) {
+            // The limit is none for root.
+            try #require(geteuid() != 0 || setuid(65534) == 0)
+            let page = Int(getpagesize())
+            var limit = rlimit(rlim_cur: rlim_t(2 * page), rlim_max: rlim_t(2 * page))
+            try #require(setrlimit(__rlimit_resource_t(8), &limit) == 0)  // RLIMIT_MEMLOCK
+            let keys = (0..<3 * page / 64).map { LockedBytes([UInt8(truncatingIfNeeded: $0)]) }
+            #expect(keys.filter(\.isLocked).count == 2 * page / 64)
+            #expect(keys.enumerated().allSatisfy { $1.exposed() == [UInt8(truncatingIfNeeded: $0)] })
+            #expect(!LockedBytes(Array(repeating: 1, count: 65)).isLocked)
+        }
+    }
 }

@@ -136,6 +136,95 @@ import Testing
         await database.close()
     }
 
+    @Test func aStandbyIsRefused() async throws {
+        let cluster = try await PostgreSQLCluster()
+        let store = try await Store(.postgresql, on: cluster)
+        let row = try record("a")
+        try await cluster.stop()
+        let signal = cluster.dataFolder + "/standby.signal"
+        try Data().write(to: URL(fileURLWithPath: signal))
+        try await cluster.start()
+        let database = try store.open()
+        let error = try #require(await #expect(throws: MasterKeyError.self) { try await database.record(of: row.tenant) })
+        #expect(error.code == .databaseDenied && error.advice?.contains("target_session_attrs=read-write") == true)
+        #expect(await code { try await database.insert(row) } == .databaseDenied)
+        #expect(await code { try await database.lock(row.tenant) } == .databaseDenied)
+        try await cluster.stop()
+        try FileManager.default.removeItem(atPath: signal)
+        try await cluster.start()
+        try await database.insert(row)
+        await database.close()
+    }
+
+    @Test func aServerThatStandsStillHasALimit() async throws {
+        let cluster = try await PostgreSQLCluster()
+        let store = try await Store(.postgresql, on: cluster)
+        let settings = try ConnectionSettings(parsing: store.address)
+        let driver = PostgreSQLDriver(settings, patience: .seconds(5), limit: .seconds(2))
+        let database = SQLTenantDatabase(name: "test", driver: driver)
+        let row = try record("a")
+        try await database.insert(row)
+        var connection = try Connection(settings)
+        // Several times more than a socket takes, so that sending waits as well.
+        let long = Value.bytes(Array(repeating: 1, count: 8 << 20))
+        #expect(try connection.query("SELECT length($1)", [long], within: .seconds(60)).rows == [[.integer(8 << 20)]])
+
+        let text = try String(contentsOfFile: cluster.dataFolder + "/postmaster.pid", encoding: .utf8)
+        let server = try #require(text.split(separator: "\n").first.flatMap { pid_t($0) })
+        let children = try String(contentsOfFile: "/proc/\(server)/task/\(server)/children", encoding: .utf8)
+        let processes = [server] + children.split(separator: " ").compactMap { pid_t($0) }
+        try #require(processes.count > 2)
+        for process in processes { kill(process, SIGSTOP) }
+        defer { for process in processes { kill(process, SIGCONT) } }
+        let start = ContinuousClock.now
+        let error = try #require(await #expect(throws: MasterKeyError.self) { try await database.record(of: row.tenant) })
+        #expect(error.code == .databaseUnavailable && error.message.contains("did not answer in time"))
+        #expect(ContinuousClock.now - start < .seconds(20))
+        do {
+            _ = try connection.query("SELECT length($1)", [long], within: .seconds(2))
+            Issue.record("there was an answer")
+        } catch {
+            #expect(error.hasTimedOut && error.isConnectionLost)
+        }
+        let isLost = connection.isLost
+        #expect(isLost)
+        #expect(throws: PostgreSQLError.self) { try connection.query("SELECT 1") }
+
+        for process in processes { kill(process, SIGCONT) }
+        #expect(try await database.record(of: row.tenant) == row)
+        await database.close()
+    }
+
+    /// Neither a migration nor the rewriting of a table has one.
+    @Test func whatMayTakeLongHasNoLimit() async throws {
+        let store = try await Store(.postgresql)
+        let driver = PostgreSQLDriver(try ConnectionSettings(parsing: store.address), patience: .seconds(5), limit: .seconds(1))
+        func sleep(_ first: String) async throws(MasterKeyError) {
+            try await driver.transaction(.writing) { session throws(MasterKeyError) in
+                if first == PostgreSQLSession.migrationGuard { try session.run(first, .integer(1)) } else { try session.run(first) }
+                try session.run("SELECT 1 FROM pg_sleep(2)")
+            }
+        }
+        try await sleep(PostgreSQLSession.migrationGuard)
+        #expect(await code { try await sleep("SELECT 1") } == .databaseUnavailable)
+        await driver.close()
+    }
+
+    @Test func aCommitWithoutAnswerInTimeIsSaidToBeSo() async throws {
+        let store = try await Store(.postgresql)
+        try await store.sql(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(4); RETURN NULL; END'")
+        try await store.sql(
+            "CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON custody_tenant DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()")
+        let driver = PostgreSQLDriver(try ConnectionSettings(parsing: store.address), patience: .seconds(5), limit: .seconds(2))
+        let database = SQLTenantDatabase(name: "test", driver: driver)
+        let row = try record("a")
+        try await database.insert(row)
+        let error = try #require(await #expect(throws: MasterKeyError.self) { try await database.replace(row, recording: nil) })
+        #expect(error.code == .databaseUnavailable && error.state?.contains("may have been made") == true)
+        await database.close()
+    }
+
     @Test func aCommitWithoutAnswerIsSaidToBeSo() async throws {
         let store = try await Store(.postgresql)
         // A constraint that is checked at COMMIT ends the session then.

@@ -107,7 +107,7 @@ public final class PostgreSQLCluster: Sendable {
             // The eighth line is the server's state.
             let lines = (try? String(contentsOfFile: dataFolder + "/postmaster.pid", encoding: .utf8))?
                 .split(separator: "\n", omittingEmptySubsequences: false)
-            return lines.map { $0.count >= 8 && $0[7].hasPrefix("ready") } ?? false
+            return lines.map { $0.count >= 8 && ($0[7].hasPrefix("ready") || $0[7].hasPrefix("standby")) } ?? false
         }
     }
 

@@ -5,23 +5,29 @@ import Synchronization
 
 /// Executes statements on a PostgreSQL server, by a few connections that are made when they are needed.
 ///
-/// A connection that is lost is made anew, once, if nothing of the transaction can have been committed. Locks need a session:
-/// a pooler between here and the server must not share one between transactions.
+/// A connection that is lost is made anew, once, if nothing of the transaction can have been committed. A server that does not
+/// answer is not asked again. Locks need a session: a pooler between here and the server must not share one between
+/// transactions.
 final class PostgreSQLDriver: SQLDriver {
     let dialect = Dialect(
         bytes: "BYTEA", name: "TEXT COLLATE \"C\"",
         hasSchema: "SELECT CASE WHEN to_regclass('custody_schema') IS NULL THEN 0 ELSE 1 END",
-        migrationGuard: "SELECT pg_advisory_xact_lock($1)")
+        migrationGuard: PostgreSQLSession.migrationGuard)
 
     private let settings: ConnectionSettings
     private let patience: Duration
+    private let limit: Duration?
     /// As many as there may be connections, besides those of locks.
     private let threads: BlockingThreads
     private let idle = Mutex<[PostgreSQLSession]>([])
 
-    init(_ settings: ConnectionSettings, patience: Duration, connections: Int = 4) {
+    /// - Parameters:
+    ///   - patience: How long a statement waits for a lock of somebody else's.
+    ///   - limit: How long a statement may take, but those of a migration and VACUUM; nil for as long as it takes.
+    init(_ settings: ConnectionSettings, patience: Duration, limit: Duration? = .seconds(30), connections: Int = 4) {
         self.settings = settings
         self.patience = patience
+        self.limit = limit
         threads = BlockingThreads(connections)
     }
 
@@ -66,7 +72,7 @@ final class PostgreSQLDriver: SQLDriver {
         let result: R
         do throws(MasterKeyError) {
             let mode = access == .reading ? "REPEATABLE READ READ ONLY" : "READ COMMITTED READ WRITE"
-            try session.run("BEGIN ISOLATION LEVEL \(mode)")
+            try session.begin(mode)
             result = try body(session)
         } catch {
             return giveUp(session, error)
@@ -91,7 +97,8 @@ final class PostgreSQLDriver: SQLDriver {
     private func giveUp<R: Sendable>(_ session: PostgreSQLSession, _ error: MasterKeyError) -> Outcome<R> {
         if isLost(session, error) {
             drop()
-            return .lost(error)
+            // The caller has waited long enough: a server that stands still would have it wait as long again.
+            return error.hasTimedOut ? .failed(error) : .lost(error)
         }
         // A connection on which not even this works is of no use; the server rolls back when it is closed.
         if (try? session.run("ROLLBACK")) != nil { keep(session) }
@@ -101,7 +108,7 @@ final class PostgreSQLDriver: SQLDriver {
     // MARK: Connections
 
     private func connect() throws(MasterKeyError) -> PostgreSQLSession {
-        try PostgreSQLSession(settings, patience: patience)
+        try PostgreSQLSession(settings, patience: patience, limit: limit)
     }
 
     private func isLost(_ session: PostgreSQLSession, _ error: MasterKeyError) -> Bool {
@@ -140,7 +147,9 @@ final class PostgreSQLDriver: SQLDriver {
     ///   an older state.
     func scrub(_ table: String) async throws(MasterKeyError) {
         try await threads.run { () throws(MasterKeyError) in
-            let session = try self.connect()
+            // Whoever waits for the whole table holds up everybody who comes after: for a moment only, and rarely.
+            let patience = min(self.patience, .seconds(1))
+            let session = try PostgreSQLSession(self.settings, patience: patience, limit: self.limit)
             // An older transaction is mostly over in a moment: it may be a session of anybody's that is just beginning.
             for pause in Self.scrubPauses {
                 if try Self.rewrite(table, session) { return }
@@ -154,12 +163,12 @@ final class PostgreSQLDriver: SQLDriver {
         }
     }
 
-    private static let scrubPauses = [0.02, 0.05, 0.1, 0.3, 0.5]
+    private static let scrubPauses = [0.3]
 
     /// - Returns: Whether nothing but the present rows is left.
     private static func rewrite(_ table: String, _ session: PostgreSQLSession) throws(MasterKeyError) -> Bool {
         let before = try file(of: table, session)
-        let said = try session.run("VACUUM (FULL, VERBOSE) \(table)").details
+        let said = try session.run("VACUUM (FULL, VERBOSE) \(table)", [], within: nil).details
         // For want of permission it only warns and goes on.
         guard try file(of: table, session) != before else {
             throw MasterKeyError(

@@ -6,11 +6,21 @@ import Synchronization
 final class PostgreSQLSession: SQLSession, Sendable {
     private let connection: Mutex<Connection>
     private let schemaKnown = Atomic(false)
+    private let limit: Duration?
+    /// Whether the transaction is a migration, which takes as long as it takes.
+    private let isMigrating = Atomic(false)
+
+    /// Run first in a migration, see ``Dialect/migrationGuard``.
+    static let migrationGuard = "SELECT pg_advisory_xact_lock($1)"
 
     /// Connects.
     ///
-    /// - Parameter patience: How long a statement waits for a lock of somebody else's.
-    init(_ settings: ConnectionSettings, patience: Duration) throws(MasterKeyError) {
+    /// - Parameters:
+    ///   - patience: How long a statement waits for a lock of somebody else's.
+    ///   - limit: How long a statement may take with all that; nil for as long as it takes.
+    /// - Throws: `database-denied` also for a server in recovery.
+    init(_ settings: ConnectionSettings, patience: Duration, limit: Duration?) throws(MasterKeyError) {
+        self.limit = limit
         do throws(PostgreSQLError) {
             var settings = settings
             try settings.add(defaults: Self.defaults)
@@ -18,9 +28,13 @@ final class PostgreSQLSession: SQLSession, Sendable {
         } catch {
             throw MasterKeyError(postgreSQL: error)
         }
-        try run(
-            "SELECT set_config('lock_timeout', $1, false), set_config('client_encoding', 'UTF8', false)",
+        let first = try run(
+            "SELECT pg_is_in_recovery(), set_config('lock_timeout', $1, false), set_config('client_encoding', 'UTF8', false)",
             .text("\(Int64(patience / .milliseconds(1)))ms"))
+        // Its locks keep nobody out who uses the primary, and what it shows may be out of date.
+        guard case .integer(0)? = first.rows.first?.first else {
+            throw MasterKeyError(.databaseDenied, "PostgreSQL: the server is in recovery, a standby", advice: Self.primaryAdvice)
+        }
         // What was committed survives a crash of the server, whatever its default is; remote_apply is more than that.
         try run(
             """
@@ -32,6 +46,8 @@ final class PostgreSQLSession: SQLSession, Sendable {
             try attempt("SELECT set_config(name, $1, false) FROM pg_settings WHERE name = $2", .text(value), .text(name))
         }
     }
+
+    static let primaryAdvice = "connect to the primary server (target_session_attrs=read-write)"
 
     /// libpq's settings, where nobody says otherwise.
     private static let defaults = [
@@ -57,9 +73,23 @@ final class PostgreSQLSession: SQLSession, Sendable {
 
     var isLost: Bool { connection.withLock { $0.isLost } }
 
+    /// Begins a transaction.
+    func begin(_ mode: String) throws(MasterKeyError) {
+        isMigrating.store(false, ordering: .relaxed)
+        try run("BEGIN ISOLATION LEVEL \(mode)")
+    }
+
     func run(_ sql: String, _ parameters: [SQLValue]) throws(MasterKeyError) -> SQLResult {
+        if sql == Self.migrationGuard { isMigrating.store(true, ordering: .relaxed) }
+        return try run(sql, parameters, within: isMigrating.load(ordering: .relaxed) ? nil : limit)
+    }
+
+    /// - Parameter limit: How long it may take, in place of the session's own limit.
+    func run(_ sql: String, _ parameters: [SQLValue], within limit: Duration?) throws(MasterKeyError) -> SQLResult {
         do throws(PostgreSQLError) {
-            return try connection.withLock { connection throws(PostgreSQLError) in try connection.query(sql, parameters) }
+            return try connection.withLock { connection throws(PostgreSQLError) in
+                try connection.query(sql, parameters, within: limit)
+            }
         } catch {
             throw MasterKeyError(postgreSQL: error)
         }
@@ -79,6 +109,7 @@ extension MasterKeyError {
     private var postgreSQLError: PostgreSQLError? { cause as? PostgreSQLError }
 
     var isConnectionLost: Bool { postgreSQLError?.isConnectionLost == true }
+    var hasTimedOut: Bool { postgreSQLError?.hasTimedOut == true }
 
     /// The server gave this transaction up for the sake of another: it may succeed when it is run again.
     var isConflict: Bool { ["40001", "40P01"].contains(postgreSQLError?.sqlState) }
@@ -91,7 +122,7 @@ extension MasterKeyError {
             self.init(.databaseDenied, text, advice: "grant this role what it needs", cause: error)
         case "25006":
             self.init(
-                .databaseDenied, text, advice: "connect to the primary server (target_session_attrs=read-write)", cause: error)
+                .databaseDenied, text, advice: PostgreSQLSession.primaryAdvice, cause: error)
         case "55P03", "40P01", "40001":
             self.init(.databaseBusy, text, advice: "try again", cause: error)
         case "42P01":
@@ -102,6 +133,8 @@ extension MasterKeyError {
         case _ where state.hasPrefix("28"):
             self.init(
                 .databaseDenied, text, advice: "check the role, pg_hba.conf, and the password in ~/.pgpass", cause: error)
+        case _ where error.hasTimedOut:
+            self.init(.databaseUnavailable, text, advice: "see whether the server still answers others, then try again", cause: error)
         default:
             self.init(.databaseUnavailable, text, cause: error)
         }

@@ -28,9 +28,37 @@ struct OpenCommand: AsyncParsableCommand {
 
     func validate() throws {
         if !check, services.common.json { throw ValidationError("--json goes with --check: the MEK is written as bytes only") }
-        if !check, isatty(STDOUT_FILENO) == 1 {
-            throw ValidationError("a MEK is not written to a terminal; send it to a program by a pipe, or give --check")
+        if !check, let place = Self.refusedOutput() {
+            throw ValidationError("a MEK is not written to \(place); send it to a program by a pipe, or give --check")
         }
+    }
+
+    /// What standard output is if it is neither a pipe nor a socket. A terminal shows the MEK and remembers it, and a file
+    /// keeps it for everybody whom the umask lets read.
+    private static func refusedOutput() -> String? {
+        var status = stat()
+        guard fstat(STDOUT_FILENO, &status) == 0 else { return "a closed standard output" }
+        switch status.st_mode & S_IFMT {
+        case S_IFIFO, S_IFSOCK: return nil
+        case S_IFREG: return "a file, which others may read and which keeps it"
+        case S_IFCHR where isatty(STDOUT_FILENO) == 1: return "a terminal"
+        default: return "what is neither a pipe nor a socket"
+        }
+    }
+
+    /// Writes all of it, however the pipe takes it.
+    ///
+    /// - Returns: The number of the error; nil if all is written.
+    private static func write(_ bytes: UnsafeRawBufferPointer) -> Int32? {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let piece = UnsafeRawBufferPointer(rebasing: rest)
+            let count = Foundation.write(STDOUT_FILENO, piece.baseAddress, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return count < 0 ? errno : EIO }
+            rest = rest.dropFirst(count)
+        }
+        return nil
     }
 
     func run() async throws {
@@ -41,10 +69,10 @@ struct OpenCommand: AsyncParsableCommand {
                 if services.common.json { return try Output.json(Document(tenant: "\(name)", opens: true, masterKeyId: "\(key.id)")) }
                 return Output.say("the MEK of tenant \(name) opens")
             }
-            let isWritten = try key.withBytes { span in
-                span.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) == $0.count }
+            let failure = try key.withBytes { span in span.withUnsafeBytes { Self.write($0) } }
+            if let failure {
+                throw ToolError("output-failed", "the MEK could not be written: \(String(cString: strerror(failure)))")
             }
-            guard isWritten else { throw ToolError("output-failed", "the MEK could not be written: \(String(cString: strerror(errno)))") }
         }
     }
 }

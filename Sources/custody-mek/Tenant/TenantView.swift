@@ -22,6 +22,8 @@ struct TenantView: Encodable {
     let revision: Int64
     let createdAt: String
     let changedAt: String
+    /// How long the present envelope has been in use.
+    let ageSeconds: Int
     let lastOpenedAt: String?
     let unfinishedOperation: OperationView?
 
@@ -42,6 +44,7 @@ struct TenantView: Encodable {
         revision = record.revision
         createdAt = Self.text(record.createdAt)
         changedAt = Self.text(record.changedAt)
+        ageSeconds = max(0, Int(Date().timeIntervalSince(record.changedAt)))
         lastOpenedAt = record.lastOpenedAt.map(Self.text)
         unfinishedOperation = unfinished.map { OperationView($0, []) }
     }
@@ -64,10 +67,20 @@ struct TenantView: Encodable {
         table.add("KMS context", kmsContext.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " "))
         table.add("MEK id", masterKeyId)
         table.add("created", createdAt)
-        table.add("envelope since", changedAt)
+        table.add("envelope since", "\(changedAt) (\(age))")
         table.add("last opened", lastOpenedAt ?? "never")
         table.show()
         if let unfinishedOperation { Output.say("  unfinished    \(unfinishedOperation.summary)") }
+    }
+
+    /// In the largest unit that says something.
+    private var age: String {
+        switch ageSeconds {
+        case ..<120: "\(ageSeconds) s"
+        case ..<7_200: "\(ageSeconds / 60) min"
+        case ..<172_800: "\(ageSeconds / 3_600) h"
+        default: "\(ageSeconds / 86_400) days"
+        }
     }
 
     static func text(_ date: Date) -> String { date.formatted(.iso8601) }

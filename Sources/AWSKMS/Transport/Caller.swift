@@ -7,21 +7,25 @@ import Synchronization
 /// Makes one call of the KMS, with as many tries as it takes and makes sense.
 final class Caller: Sendable {
     private let settings: Settings
-    private let configuration: AWSKMSClient.Configuration
+    /// How long a call may take, and how long one try of it.
+    private let perCall: Duration, perAttempt: Duration
+    /// The clock by which requests are signed.
+    private let now: @Sendable () -> Date
     private let credentials: CredentialSource
     private let transport: Transport
     /// How far the KMS' clock is ahead of ours, as far as an answer made that known.
     private let skew = Mutex<TimeInterval>(0)
 
     init(_ configuration: AWSKMSClient.Configuration) throws(MasterKeyError) {
-        self.configuration = configuration
+        (perCall, perAttempt, now) = (configuration.deadline, configuration.perAttempt, configuration.now)
         settings = try Settings(configuration)
         credentials = try CredentialSource(configuration, settings.files)
         // Last, since it has to be shut down.
-        transport = try Transport(settings, perAttempt: configuration.perAttempt)
+        transport = try Transport(settings, perAttempt: perAttempt)
     }
 
     var region: String { settings.region }
+    var endpoint: Endpoint { settings.endpoint }
 
     func shutdown() async { await transport.shutdown() }
 
@@ -30,7 +34,7 @@ final class Caller: Sendable {
     }
 
     /// The end of a call that begins now.
-    var deadline: ContinuousClock.Instant { .now + configuration.deadline }
+    var deadline: ContinuousClock.Instant { .now + perCall }
 
     /// - Returns: The body of the answer, which may hold a plaintext.
     func call(
@@ -78,7 +82,7 @@ final class Caller: Sendable {
     private func once(
         _ operation: Operation, _ body: RequestBody, _ credentials: AWSCredentials, until deadline: ContinuousClock.Instant
     ) async -> Outcome {
-        let left = min(configuration.perAttempt, ContinuousClock.now.duration(to: deadline))
+        let left = min(perAttempt, ContinuousClock.now.duration(to: deadline))
         guard left > .zero else {
             return .failed(TransportFailure(kind: .timedOut, reason: "no time was left", mayHaveArrived: false))
         }
@@ -88,7 +92,7 @@ final class Caller: Sendable {
         ]
         let added = SignatureV4.headers(
             signing: headers, bodyHash: body.hash, credentials: credentials, region: settings.region,
-            at: configuration.now().addingTimeInterval(skew.withLock { $0 }))
+            at: now().addingTimeInterval(skew.withLock { $0 }))
         do {
             return .answered(try await transport.send(body, headers: HTTPHeaders(headers + added), within: left))
         } catch {
@@ -127,7 +131,7 @@ final class Caller: Sendable {
 
     private func setClock(_ answer: RawAnswer, _ error: ErrorAnswer) -> Bool {
         guard let date = answer.headers.first(name: "Date").flatMap(HTTPDate.parse) else { return false }
-        let difference = date.timeIntervalSince(configuration.now())
+        let difference = date.timeIntervalSince(now())
         return skew.withLock { skew in
             guard error.mayBeSkew(difference - skew) else { return false }
             skew = difference
