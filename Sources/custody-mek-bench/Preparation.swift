@@ -35,11 +35,12 @@ struct Preparation {
     }
 
     private func make(_ tenant: TenantName, _ key: KMSKeyID) async throws {
-        let ciphertext = try await kms.encrypt(LockedBytes.random(count: 32), under: key, context: tenant.encryptionContext)
+        let masterKey = LockedBytes.random(count: 32)
+        let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
         let wrapped = try await custody.wrap(SecretBytes(ciphertext), key: rootKey, context: tenant.encryptionContext)
         let now = Date()
         try await database.insert(TenantRecord(
-            tenant: tenant, masterKeyID: Identifier(), layers: .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion),
+            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion),
             blob: wrapped.blob, kmsKey: key, kmsContext: tenant.encryptionContext, createdAt: now, changedAt: now, lastOpenedAt: now))
     }
 
