@@ -35,7 +35,6 @@ import TestSupport
         #expect(after.kmsKey == before.kmsKey && after.masterKeyID == before.masterKeyID)
         #expect(try await service.open() == service.masterKey)
         #expect(try await service.ok("decrypt", "\(service.tenant)", input: sealed.output).output == "4111 1111")
-        // The daemon was asked for nothing that shows the master key: only the KMS's ciphertext passes.
     }
 
     @Test(arguments: DatabaseKind.allCases) func rewrapOfAllGoesPastBadRows(_ kind: DatabaseKind) async throws {
