@@ -56,7 +56,10 @@ let package = Package(
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
         .target(
             name: "Custody",
-            dependencies: ["ByteEncoding", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "ByteEncoding", "CSystemShim", "PKCS11", "SecureMemory", log, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",

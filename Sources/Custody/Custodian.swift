@@ -186,6 +186,7 @@ private final class OutcomeCounts: Sendable {
         switch outcome {
         case .allowed: add(.allowed, 1)
         case .denied: add(.denied, 1)
+        case .limited: add(.denied, 1)
         case .failed: add(.failed, 1)
         }
     }
@@ -201,7 +202,12 @@ extension Custodian {
         return StatusReport(
             token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
-            queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable)
+            queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable,
+            audit: AuditReport(
+                file: audit.path, durability: "write", failure: nil, sequence: 0, checkpoint: nil, checkpointFailure: nil, anchor: ""),
+            limits: [],
+            configuration: ConfigurationReport(file: "", loadedMilliseconds: 0, grants: 0, denials: 0, limits: 0, trouble: nil),
+            usage: [:], usesLimit: 1 << 32)
     }
 
     private func execute(
@@ -251,7 +257,7 @@ extension Custodian {
                 let plaintext = try worker.decrypt(key, nonce: raw.nonce[...], aad: raw.aad, ciphertext: (raw.ciphertext + raw.tag)[...])
                 return (.decrypted(plaintext, KeyReference(key)), KeyReference(key))
             }
-        case (.unwrap, _), (.rewrap, _), (.decrypt, _), (.status, _):
+        case (.unwrap, _), (.rewrap, _), (.decrypt, _), (.status, _), (.reload, _):
             throw CustodyError(.internalError, "the operation and its target do not fit together")
         }
     }

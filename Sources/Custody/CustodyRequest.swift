@@ -29,7 +29,7 @@ public struct CustodyRequest: Sendable {
         var formError: CustodyError? {
             do throws(CustodyError) {
                 let operation = try operation.get()
-                if operation.kind != .status { _ = try Target(operation) }
+                if operation.kind.usesKey { _ = try Target(operation) }
                 return nil
             } catch {
                 return error

@@ -46,8 +46,8 @@ enum Target {
             try Self.checkPlaintext(raw.ciphertext.count)
             try Self.checkAAD(raw.aad)
             self = .version(id, .raw)
-        case .status:
-            throw CustodyError(.internalError, "status has no target")
+        case .status, .reload:
+            throw CustodyError(.internalError, "\(operation.kind.rawValue) has no target")
         }
     }
 

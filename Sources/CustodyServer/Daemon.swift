@@ -24,7 +24,7 @@ public struct Daemon: Service, CustomStringConvertible {
     public func run() async throws {
         harden()
         for (name, value) in configuration.environment { setenv(name, value, 1) }
-        let audit = try AuditLog(path: configuration.auditFile)
+        let audit = try AuditLog(configuration.audit)
         let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
 
         let connection = TokenConnection(
@@ -40,7 +40,7 @@ public struct Daemon: Service, CustomStringConvertible {
         door.open(socket)
         log.notice(
             "custodyd is listening",
-            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.auditFile)"])
+            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.audit.file)"])
 
         try? await gracefulShutdown()
         log.notice("shutting down")

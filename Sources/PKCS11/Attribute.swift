@@ -11,6 +11,7 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
     public static let isPrivate = AttributeType(rawValue: CKA_PRIVATE)
     public static let label = AttributeType(rawValue: CKA_LABEL)
     public static let value = AttributeType(rawValue: CKA_VALUE)
+    public static let application = AttributeType(rawValue: CKA_APPLICATION)
     public static let keyType = AttributeType(rawValue: CKA_KEY_TYPE)
     public static let id = AttributeType(rawValue: CKA_ID)
     public static let sensitive = AttributeType(rawValue: CKA_SENSITIVE)
@@ -34,7 +35,7 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
 
     private static let names: [AttributeType: String] = [
         .objectClass: "CKA_CLASS", .token: "CKA_TOKEN", .isPrivate: "CKA_PRIVATE", .label: "CKA_LABEL",
-        .value: "CKA_VALUE", .keyType: "CKA_KEY_TYPE", .id: "CKA_ID", .sensitive: "CKA_SENSITIVE",
+        .value: "CKA_VALUE", .application: "CKA_APPLICATION", .keyType: "CKA_KEY_TYPE", .id: "CKA_ID", .sensitive: "CKA_SENSITIVE",
         .encrypt: "CKA_ENCRYPT", .decrypt: "CKA_DECRYPT", .wrap: "CKA_WRAP", .unwrap: "CKA_UNWRAP",
         .sign: "CKA_SIGN", .verify: "CKA_VERIFY", .derive: "CKA_DERIVE", .startDate: "CKA_START_DATE",
         .endDate: "CKA_END_DATE", .valueLength: "CKA_VALUE_LEN", .extractable: "CKA_EXTRACTABLE",
@@ -91,6 +92,7 @@ public struct Attribute: Sendable, Hashable {
     public static func keyType(_ value: KeyType) -> Attribute { Attribute(.keyType, number: value.rawValue) }
     public static func valueLength(_ value: Int) -> Attribute { Attribute(.valueLength, number: UInt(value)) }
     public static func label(_ value: String) -> Attribute { Attribute(.label, bytes: Array(value.utf8)) }
+    public static func application(_ value: String) -> Attribute { Attribute(.application, bytes: Array(value.utf8)) }
     public static func id(_ value: [UInt8]) -> Attribute { Attribute(.id, bytes: value) }
     /// The key's value, to create an object from known bytes. Custody never does; its tests do.
     public static func value(_ value: [UInt8]) -> Attribute { Attribute(.value, bytes: value) }

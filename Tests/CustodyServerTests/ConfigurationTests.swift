@@ -41,7 +41,7 @@ import Testing
         #expect(configuration.server.defaultDeadline == .seconds(5))
         #expect(configuration.server.longestDeadline == .seconds(60))
         #expect(configuration.server.drain == .seconds(5))
-        #expect(configuration.auditFile == "/var/log/custody/audit.jsonl")
+        #expect(configuration.audit.file == "/var/log/custody/audit.jsonl")
         #expect(configuration.logLevel == .info)
         #expect(configuration.keys.exceptions.isEmpty)
         #expect(configuration.keys.lookInterval == .milliseconds(500))
@@ -89,7 +89,7 @@ import Testing
         #expect(configuration.token.readWriteSessions)
         #expect(configuration.token.initializationString == "configdir=x")
         #expect(configuration.environment == ["SOFTHSM2_CONF": "/etc/softhsm2.conf"])
-        #expect(configuration.auditFile == "/srv/c/audit.jsonl")
+        #expect(configuration.audit.file == "/srv/c/audit.jsonl")
         #expect(configuration.logLevel == .debug)
         #expect(configuration.keys.exceptions == ["legacy"])
         let first = Grant(

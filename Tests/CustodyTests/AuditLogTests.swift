@@ -25,7 +25,7 @@ import Testing
 
     @Test func linesAreObjectsInSequence() throws {
         let path = directory.file("audit.jsonl")
-        let log = try AuditLog(path: path)
+        let log = try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state"))
         try log.append([])
         try log.append([record(), record()])
         try log.append([record()])
@@ -52,7 +52,7 @@ import Testing
     @Test func outcomesAreTold() throws {
         let path = directory.file("audit.jsonl")
         let error = CustodyError(.decryptionFailed, "for the caller", cause: "for the log")
-        try AuditLog(path: path).append([
+        try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state")).append([
             record(.denied(reason: "no grant")), record(.failed(rule: "r", error)), record(.failed(rule: nil, error)),
         ])
         let lines = try lines(path)
@@ -65,7 +65,7 @@ import Testing
     @Test func nothingBreaksOutOfItsString() throws {
         let path = directory.file("audit.jsonl")
         let nasty = "a\"b\\c\n\r\t\u{0}\u{1B}[31m\u{7F}\u{2028}é\u{1F511}\",\"uid\":0,\"x\":\""
-        try AuditLog(path: path).append([record(key: nasty, context: try EncryptionContext([nasty: nasty]))])
+        try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state")).append([record(key: nasty, context: try EncryptionContext([nasty: nasty]))])
         let line = try #require(try lines(path).first)
         #expect(line["key"] as? String == nasty)
         #expect(line["context"] as? [String: String] == [nasty: nasty])
@@ -76,25 +76,25 @@ import Testing
 
     @Test func createsItForItsOwnerAloneAndAppends() throws {
         let path = directory.file("audit.jsonl")
-        try AuditLog(path: path).append([record()])
+        try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state")).append([record()])
         let attributes = try FileManager.default.attributesOfItem(atPath: path)
         #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
-        try AuditLog(path: path).append([record()])
+        try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state")).append([record()])
         #expect(try lines(path).count == 2)
     }
 
     @Test func placeThatCannotBeWrittenIsNamed() throws {
         let missing = directory.file("missing/audit.jsonl")
-        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(path: missing) }
+        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(AuditSettings(file: missing, stateDirectory: missing + ".state")) }
         #expect(error.message.contains(missing))
         // A link would let its maker choose which file grows.
         let link = directory.file("link")
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: directory.file("target"))
-        try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(path: link) }
+        try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(AuditSettings(file: link, stateDirectory: link + ".state")) }
     }
 
     @Test func fullDiskIsAuditUnavailable() throws {
-        let log = try AuditLog(path: "/dev/full")
+        let log = try AuditLog(AuditSettings(file: "/dev/full", stateDirectory: "/nonexistent"))
         #expect(log.isWritable)
         let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try log.append([record()]) }
         #expect(!log.isWritable)
@@ -107,7 +107,7 @@ import Testing
     @Test func halfALineIsCutOffAgain() throws {
         let limit = 1 << 40
         let path = try directory.write("audit.jsonl", "")
-        let log = try AuditLog(path: path)
+        let log = try AuditLog(AuditSettings(file: path, stateDirectory: path + ".state"))
         try log.append([record()])
         let before = limit - 100
         try #require(truncate(path, off_t(before)) == 0)

@@ -26,7 +26,7 @@ struct Vault {
             log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         self.auditFile = auditFile ?? token.directory.file("audit.jsonl")
         custodian = Custodian(
-            policy: Policy(grants: grants), audit: try AuditLog(path: self.auditFile), connection: connection, workers: workers,
+            policy: Policy(grants: grants), audit: try AuditLog(AuditSettings(file: self.auditFile, stateDirectory: self.auditFile + ".state")), connection: connection, workers: workers,
             queueLimit: queueLimit)
     }
 

@@ -45,6 +45,8 @@ final class Installation: Sendable {
 
             [audit]
             file = "audit.jsonl"
+            [state]
+            directory = "state"
 
             \(grants)
             """)

@@ -36,6 +36,8 @@ public final class RunningDaemon: Sendable {
             environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
             [audit]
             file = "audit.jsonl"
+            [state]
+            directory = "state"
             [[grant]]
             user = "\(getuid())"
             keys = ["*"]

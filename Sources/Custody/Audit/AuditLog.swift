@@ -20,7 +20,8 @@ public final class AuditLog: Sendable {
     /// Opens or creates the log.
     ///
     /// - Throws: ``CustodyError`` with `auditUnavailable`.
-    public init(path: String) throws(CustodyError) {
+    public init(_ settings: AuditSettings) throws(CustodyError) {
+        let path = settings.file
         self.path = path
         descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {

@@ -124,7 +124,8 @@ public final class KeyCatalog: Sendable {
             }
             exception = "used by an exception in the configuration in spite of this" + suffix(objections)
         }
-        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception, object: object)
+        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception,
+            created: attributes.date(.startDate), object: object)
     }
 
     private func suffix(_ objections: [String]) -> String {

@@ -117,6 +117,7 @@ struct StatusCommand: AsyncParsableCommand {
         case .deactivated: "deactivated"
         case .disabled: "disabled"
         case .refused: "refused"
+        case .scheduledForDestruction: "scheduled-for-destruction"
         case .unspecified, .UNRECOGNIZED: "unknown"
         }
     }

@@ -68,7 +68,7 @@ struct KeyListCommand: ParsableCommand {
                 var reason: String?
                 if case .refused(let why) = version.state { reason = why }
                 return Document.Version(
-                    version: version.version, id: version.id.description, state: KeyVersionView.name(version.state),
+                    version: version.version, id: version.id.description, state: version.state.word,
                     wraps: version.id == wrapping, reason: reason, exception: version.exception)
             })
         }

@@ -52,7 +52,7 @@ struct KeyVersionView: Encodable {
         switch (key.id, known?.state) {
         case (nil, _): (state, reason) = ("foreign", "its CKA_ID is not Custody's, so it was not made by `custodyctl key generate`")
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
-        case (_, let other): (state, reason) = (Self.name(other ?? key.state), nil)
+        case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }
         exception = known?.exception
         proven = key.isProven
@@ -65,15 +65,6 @@ struct KeyVersionView: Encodable {
 
     /// The proof in a line.
     var proof: String { findings.isEmpty ? "proven; wrapping it out was tried, \(exportTrial.text)" : findings.joined(separator: "; ") }
-
-    static func name(_ state: KeyVersion.State) -> String {
-        switch state {
-        case .active: "active"
-        case .deactivated: "deactivated"
-        case .disabled: "disabled"
-        case .refused: "refused"
-        }
-    }
 
     func show(_ name: String) {
         print("\(Table.printable(name)) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
