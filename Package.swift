@@ -69,8 +69,8 @@ let package = Package(
         .target(
             name: "CustodyServer",
             dependencies: [
-                "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),

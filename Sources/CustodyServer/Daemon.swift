@@ -24,18 +24,32 @@ public struct Daemon: Service, CustomStringConvertible {
     public func run() async throws {
         harden()
         for (name, value) in configuration.environment { setenv(name, value, 1) }
+        let state = try StateDirectory(configuration.stateDirectory)
         let audit = try AuditLog(configuration.audit)
         let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
 
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
             lookInterval: configuration.keys.lookInterval, log: log)
-        let custodian = Custodian(
-            policy: Policy(grants: configuration.grants), audit: audit, connection: connection,
-            workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit)
+        let custodian = try Custodian(
+            rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
+            workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
+            usesLimit: configuration.keys.usesPerVersion, log: log)
+        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
+        custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
 
+        try custodian.note(AuditEvent(
+            "started",
+            [
+                ("version", .text(CustodyRelease.version)), ("file", .text(configuration.file)), ("sha256", .text(configuration.digest)),
+                ("pid", .number(UInt64(getpid()))),
+            ]))
+        let hangup = DispatchSource.makeSignalSource(signal: SIGHUP, queue: DispatchQueue(label: "reload"))
+        // What went wrong is logged and shown in Status.
+        hangup.setEventHandler { _ = try? reloader.reload() }
+        hangup.activate()
         custodian.start()
         door.open(socket)
         log.notice(
@@ -44,6 +58,7 @@ public struct Daemon: Service, CustomStringConvertible {
 
         try? await gracefulShutdown()
         log.notice("shutting down")
+        hangup.cancel()
         door.close()
         let drain = configuration.server.drain
         try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
@@ -65,7 +80,7 @@ public struct Daemon: Service, CustomStringConvertible {
         }
         // A link to a token that closes must not end the process.
         signal(SIGPIPE, SIG_IGN)
-        // Reserved for reloading. Unhandled it would end the process, and service managers take that for a clean exit.
+        // A dispatch source takes it; unhandled it would end the process, and service managers take that for a clean exit.
         signal(SIGHUP, SIG_IGN)
     }
 }

@@ -24,7 +24,7 @@ struct Custodyctl: AsyncParsableCommand {
 
     /// The commands that speak to the daemon.
     private static let clientCommands: [any ParsableCommand.Type] = [
-        StatusCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
+        StatusCommand.self, ReloadCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
     ]
 
     /// The commands that work on the token.

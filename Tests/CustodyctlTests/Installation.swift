@@ -117,6 +117,7 @@ final class Installation: Sendable {
     /// The records of the audit log.
     func audit() throws -> [JSON] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { try JSON(String($0)) }
+            .filter { $0["event"] == .null }
     }
 }
 

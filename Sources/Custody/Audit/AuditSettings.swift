@@ -1,5 +1,5 @@
 /// How the audit log is written.
-public struct AuditSettings: Sendable {
+public struct AuditSettings: Sendable, Hashable {
     /// When a line is on the disk, and not only with the kernel.
     public enum Durability: Sendable, Hashable {
         /// When the kernel sees fit. A line survives the daemon's end, not the machine's.

@@ -26,10 +26,13 @@ public final class KeyCatalog: Sendable {
     }
 
     private let state = Mutex(State())
-    private let exceptions: Set<String>
+    private let exceptions: Mutex<Set<String>>
 
     /// - Parameter exceptions: Names of keys that the operator wants used although the proof fails.
-    public init(exceptions: Set<String> = []) { self.exceptions = exceptions }
+    public init(exceptions: Set<String> = []) { self.exceptions = Mutex(exceptions) }
+
+    /// Counts from the next look on.
+    public func setExceptions(_ names: Set<String>) { exceptions.withLock { $0 = names } }
 
     public var ring: KeyRing { state.withLock { $0.ring } }
 
@@ -119,7 +122,7 @@ public final class KeyCatalog: Sendable {
         var exception: String?
         if !objections.isEmpty {
             let reason = "key '\(name)' version \(id.version) (CKA_ID \(id)) is refused" + suffix(objections)
-            guard exceptions.contains(name) else {
+            guard exceptions.withLock({ $0.contains(name) }) else {
                 return KeyVersion(name: name, id: id, state: .refused(reason: reason), exception: nil, object: object)
             }
             exception = "used by an exception in the configuration in spite of this" + suffix(objections)

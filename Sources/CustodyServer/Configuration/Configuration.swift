@@ -1,3 +1,5 @@
+import ByteEncoding
+import Crypto
 import Custody
 import Foundation
 import Logging
@@ -5,7 +7,7 @@ import PKCS11
 
 /// The configuration file of `custodyd`, from which `custodyctl` takes module, token, PIN and socket as well.
 public struct Configuration: Sendable {
-    public struct Server: Sendable {
+    public struct Server: Sendable, Hashable {
         /// The path of the Unix socket.
         public var socket: String
         /// The socket's file mode; the kernel's word on the peer and the grants are the first fence, this is the second.
@@ -32,6 +34,10 @@ public struct Configuration: Sendable {
         public var usesPerVersion: UInt64
     }
 
+    /// Where it was read.
+    public let file: String
+    /// SHA-256 of the file's content in hexadecimal, for the audit log.
+    public let digest: String
     public var server: Server
     public var token: TokenSettings
     /// Set in the process' environment before the module is loaded: vendors' modules find their own files that way.
@@ -65,6 +71,8 @@ public struct Configuration: Sendable {
     ///   - text: The content of the file.
     ///   - file: Its path: relative paths in it start from its folder.
     public init(_ text: String, file: String) throws(ConfigurationError) {
+        self.file = file
+        digest = hexadecimal(Array(SHA256.hash(data: Array(text.utf8))))
         let document = try TOMLDocument(text, file: file)
         let problems = ProblemList(file: file, document: document)
         let root = TableReader(document.table, path: "", problems: problems)

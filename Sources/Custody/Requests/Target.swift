@@ -12,6 +12,9 @@ enum Target {
     /// The version that a blob names.
     case version(KeyID, Source)
 
+    /// The version that a blob names.
+    var keyID: KeyID? { if case .version(let id, _) = self { id } else { nil } }
+
     /// - Throws: ``CustodyError`` with `invalidRequest`, `payloadTooLarge`, `malformedBlob` or `unsupportedFormat`.
     init(_ operation: Operation) throws(CustodyError) {
         switch operation {

@@ -1,0 +1,79 @@
+import Glibc
+
+/// The folder for the little that must outlive the daemon. One daemon each: it is locked.
+///
+/// Files in it are replaced as a whole, so that a crash leaves the old one or the new one.
+public final class StateDirectory: Sendable {
+    public let path: String
+    private let descriptor: Int32
+
+    /// Opens the folder, and makes it (mode 0700) if only it is missing.
+    ///
+    /// - Throws: ``CustodyError`` with `stateUnavailable`.
+    public init(_ path: String) throws(CustodyError) {
+        self.path = path
+        if mkdir(path, 0o700) != 0, errno != EEXIST {
+            throw CustodyError(
+                .stateUnavailable,
+                "can't make the state directory \(path): \(String(cString: strerror(errno))); make it and give it to the daemon's user")
+        }
+        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw CustodyError(
+                .stateUnavailable,
+                "can't open the state directory \(path): \(String(cString: strerror(errno))); it must be a folder of the daemon's user")
+        }
+        // Two daemons would count the same uses over each other.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw CustodyError(.stateUnavailable, "another daemon uses the state directory \(path); stop it or set another `state.directory`")
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    func file(_ name: String) -> String { path + "/" + name }
+
+    /// The content of a file; nil if there is none.
+    func read(_ name: String) throws(CustodyError) -> [UInt8]? {
+        let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard file >= 0 else {
+            if errno == ENOENT { return nil }
+            throw failed("open", name)
+        }
+        defer { close(file) }
+        var content: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw failed("read", name) }
+            if count == 0 { return content }
+            content += buffer.prefix(count)
+        }
+    }
+
+    /// Puts a file in the place of the one of this name, on the disk when this returns.
+    func replace(_ name: String, with content: [UInt8]) throws(CustodyError) {
+        let new = name + ".new"
+        let file = openat(descriptor, new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else { throw failed("make", new) }
+        defer { close(file) }
+        var written = 0
+        while written < content.count {
+            let count = content.withUnsafeBytes { write(file, $0.baseAddress.map { $0 + written }, $0.count - written) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw failed("write", new) }
+            written += count
+        }
+        guard fdatasync(file) == 0, renameat(descriptor, new, descriptor, name) == 0, fsync(descriptor) == 0 else {
+            throw failed("replace", name)
+        }
+    }
+
+    private func failed(_ what: String, _ name: String) -> CustodyError {
+        CustodyError(
+            .stateUnavailable, "the daemon can't keep its state; the operator has to make room or repair the state directory",
+            cause: "can't \(what) \(file(name)): \(String(cString: strerror(errno)))", retryAfterMilliseconds: 1_000)
+    }
+}
