@@ -38,6 +38,11 @@ public final class AuditLog: Sendable {
 
     deinit { close(descriptor) }
 
+    func note(_ event: AuditEvent) throws(CustodyError) {}
+    var report: AuditReport {
+        AuditReport(file: path, durability: "write", failure: nil, sequence: 0, checkpoint: nil, checkpointFailure: nil, anchor: "")
+    }
+
     /// Whether the latest batch could be written.
     public var isWritable: Bool { state.withLock { $0.isWritable } }
 

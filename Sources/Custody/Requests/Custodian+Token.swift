@@ -114,7 +114,7 @@ extension Custodian {
     ) throws(CustodyError) -> R {
         try worker.onKey(connection.catalog, { ring throws(CustodyError) in try ring.wrappingVersion(of: name) }) {
             (worker, key) throws(TokenWorker.Failure) in
-            do {
+            do throws(CustodyError) {
                 try ledger.countEncryption(with: key)
             } catch {
                 throw .custody(error)
