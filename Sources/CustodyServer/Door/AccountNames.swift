@@ -18,16 +18,16 @@ final class AccountNames: Sendable {
 
     func user(_ uid: UInt32) -> String? {
         Self.name(uid, users) { uid in
-            Self.lookUp(passwd()) { entry, buffer, result in
-                getpwuid_r(uid, entry, buffer.baseAddress, buffer.count, result)
+            Self.lookUp(passwd()) { entry, buffer, size, result in
+                getpwuid_r(uid, entry, buffer, size, result)
             } name: { $0.pw_name }
         }
     }
 
     func group(_ gid: UInt32) -> String? {
         Self.name(gid, groups) { gid in
-            Self.lookUp(Glibc.group()) { entry, buffer, result in
-                getgrgid_r(gid, entry, buffer.baseAddress, buffer.count, result)
+            Self.lookUp(Glibc.group()) { entry, buffer, size, result in
+                getgrgid_r(gid, entry, buffer, size, result)
             } name: { $0.gr_name }
         }
     }
@@ -44,7 +44,7 @@ final class AccountNames: Sendable {
 
     private static func lookUp<Entry>(
         _ empty: Entry,
-        _ ask: (UnsafeMutablePointer<Entry>, UnsafeMutableBufferPointer<CChar>, UnsafeMutablePointer<UnsafeMutablePointer<Entry>?>) -> Int32,
+        _ ask: (UnsafeMutablePointer<Entry>, UnsafeMutablePointer<CChar>, Int, UnsafeMutablePointer<UnsafeMutablePointer<Entry>?>) -> Int32,
         name: (Entry) -> UnsafeMutablePointer<CChar>?
     ) -> String? {
         var entry = empty
@@ -52,8 +52,9 @@ final class AccountNames: Sendable {
         return buffer.withUnsafeMutableBufferPointer { buffer in
             withUnsafeMutablePointer(to: &entry) { pointer in
                 var result: UnsafeMutablePointer<Entry>?
+                guard let start = buffer.baseAddress else { return nil }
                 // A group of thousands does not fit: then its number has to do.
-                guard ask(pointer, buffer, &result) == 0, let result else { return nil }
+                guard ask(pointer, start, buffer.count, &result) == 0, let result else { return nil }
                 return name(result.pointee).map { String(cString: $0) }
             }
         }
