@@ -1,0 +1,14 @@
+import CustodyClient
+import Testing
+
+/// Expects a call to fail with this code.
+func expectError<R>(
+    _ code: CustodyClientError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws(CustodyClientError) -> R
+) async {
+    do throws(CustodyClientError) {
+        _ = try await body()
+        Issue.record("expected \(code), and it succeeded", sourceLocation: sourceLocation)
+    } catch {
+        #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
+    }
+}
