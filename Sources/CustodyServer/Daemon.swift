@@ -31,7 +31,7 @@ public struct Daemon: Service, CustomStringConvertible {
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
             lookInterval: configuration.keys.lookInterval, log: log)
         let custodian = Custodian(
-            policy: Policy(grants: configuration.grants), audit: audit, connection: connection,
+            policy: configuration.rules.policy, audit: audit, connection: connection,
             workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)

@@ -22,6 +22,14 @@ public enum Operation: Sendable {
 
         /// Whether it uses a root key; the others tell of the daemon or change it.
         public var usesKey: Bool { self != .status && self != .reload }
+
+        /// Whether its requests have an encryption context; the raw forms use a key and have none.
+        public var hasContext: Bool {
+            switch self {
+            case .wrap, .unwrap, .rewrap, .generateDataKey: true
+            case .encrypt, .decrypt, .status, .reload: false
+            }
+        }
     }
 
     public var kind: Kind {
