@@ -47,7 +47,7 @@ public struct Configuration: Sendable {
     /// What outlives the daemon: the uses of key versions, and the audit log's newest anchor. One daemon each.
     public var stateDirectory: String
     public var logLevel: Logger.Level
-    public var grants: [Grant]
+    public var rules: Rules
 
     /// Where `custodyctl` and `custodyd` look if nothing else is said.
     public static let defaultPath = "/etc/custody/custody.toml"
@@ -99,7 +99,7 @@ public struct Configuration: Sendable {
 
         server = Self.server(root.table("server"), absolute)
         (token, environment) = Self.token(root.table("token"), absolute)
-        grants = root.tables("grant").compactMap(Self.grant)
+        rules = Self.rules(root)
         root.finish()
         guard problems.problems.isEmpty else {
             throw ConfigurationError(problems: problems.problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) })

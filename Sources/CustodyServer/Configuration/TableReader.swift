@@ -27,6 +27,20 @@ final class TableReader {
         return read(key, expected, fallback) { value in value.int.flatMap { range.contains($0) ? $0 : nil } } ?? fallback
     }
 
+    /// A whole number does for it as well.
+    func double(_ key: String, in range: ClosedRange<Double>, default fallback: Double) -> Double {
+        let expected = "a number from \(range.lowerBound) to \(range.upperBound)"
+        return read(key, expected, fallback) { value in
+            (value.double ?? value.int.map(Double.init)).flatMap { range.contains($0) ? $0 : nil }
+        } ?? fallback
+    }
+
+    /// Reads a key that may be left out.
+    func optional<T>(_ key: String, _ read: (String) -> T?) -> T? {
+        known.insert(key)
+        return has(key) ? read(key) : nil
+    }
+
     func strings(_ key: String, expected: String = "an array of strings", default fallback: [String]? = nil) -> [String]? {
         read(key, expected, fallback) { value in
             guard let array = value.array else { return nil }
