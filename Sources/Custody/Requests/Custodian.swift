@@ -42,9 +42,15 @@ public final class Custodian: Sendable {
 
     /// Starts the threads.
     public func start() {
+        startClerk()
+        startToken()
+    }
+
+    func startClerk() { clerk.start { self.serve($0) } }
+
+    func startToken() {
         connection.start { self.sawKeys($0) }
         pool.start()
-        clerk.start { self.serve($0) }
     }
 
     /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CustodyClient
+import CustodyProtocol
 import ToolSupport
 
 /// `reload`: has the daemon read its configuration anew.
