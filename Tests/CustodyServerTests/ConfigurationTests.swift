@@ -46,7 +46,7 @@ import Testing
         #expect(configuration.keys.exceptions.isEmpty)
         #expect(configuration.keys.lookInterval == .milliseconds(500))
         #expect(configuration.environment.isEmpty)
-        #expect(configuration.grants.isEmpty, "nothing is allowed by default")
+        #expect(configuration.rules.policy.grants.isEmpty, "nothing is allowed by default")
     }
 
     @Test func everythingCanBeSaid() throws {
@@ -96,7 +96,7 @@ import Testing
             rule: "custody.toml:20", subject: .user(name: "root", uid: 0), keys: [Pattern("billing-*")],
             operations: [.wrap, .generateDataKey], context: ["tenant": Pattern("acme-*")])
         let second = Grant(rule: "custody.toml:25", subject: .group(name: "4242", gid: 4_242), keys: [Pattern("*")], operations: [.status])
-        #expect(configuration.grants == [first, second])
+        #expect(configuration.rules.policy.grants == [first, second])
     }
 
     /// Each is added behind the smallest file, whose last line is 4; the line is counted from there.
