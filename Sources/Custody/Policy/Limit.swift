@@ -33,7 +33,7 @@ public struct Limit: Sendable, Hashable {
         self.subject = subject
         conditions = Conditions(operations: operations, keys: keys)
         self.perSecond = perSecond
-        self.burst = burst ?? Int(max(1, min(perSecond ?? 1, 1e9)))
+        self.burst = min(max(1, burst ?? Int(max(1, min(perSecond ?? 1, 1e9)))), 1_000_000_000)
         self.perDay = perDay
         self.per = per
     }
