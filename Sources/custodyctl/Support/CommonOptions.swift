@@ -66,7 +66,7 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// The configuration, nil if none is named and the usual file can't be read; and what to say about it.
-    private func configuration() throws -> (configuration: Configuration?, place: String) {
+    func configuration() throws -> (configuration: Configuration?, place: String) {
         if let config { return (try Configuration(contentsOf: config), config) }
         if let variable = getenv("CUSTODY_CONFIG").map({ String(cString: $0) }), !variable.isEmpty {
             return (try Configuration(contentsOf: variable), "\(variable) from $CUSTODY_CONFIG")
