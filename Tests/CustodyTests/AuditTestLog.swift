@@ -91,14 +91,14 @@ struct AuditTestLog {
     /// The newest checkpoint, anchored.
     var anchors: [AuditAnchor] { checkpoints.last.map { [AuditAnchor($0, place: "anchor")] } ?? [] }
 
-    func verify(anchors: [AuditAnchor]? = nil, _ adjust: (inout AuditVerifier.Expectations) -> Void = { _ in }) -> AuditReport {
+    func verify(anchors: [AuditAnchor]? = nil, _ adjust: (inout AuditVerifier.Expectations) -> Void = { _ in }) -> AuditVerification {
         verify(files.map { $0.flatMap { $0 } }, anchors: anchors, adjust)
     }
 
     /// Verifies other bytes than its own, with its key and its anchors.
     func verify(
         _ files: [[UInt8]], anchors: [AuditAnchor]? = nil, _ adjust: (inout AuditVerifier.Expectations) -> Void = { _ in }
-    ) -> AuditReport {
+    ) -> AuditVerification {
         var expectations = AuditVerifier.Expectations()
         adjust(&expectations)
         var verifier = AuditVerifier(expectations, anchors: anchors ?? self.anchors)

@@ -39,7 +39,7 @@ extension AuditVerifier {
         if let log = report.log { return claim.checkpoint(of: log) }
         for log in Set(anchors.map(\.checkpoint.log)) {
             let checkpoint = claim.checkpoint(of: log)
-            if anchors.contains(where: { $0.checkpoint == checkpoint }) || (try ask(checkpoint)) == .genuine {
+            if try anchors.contains(where: { $0.checkpoint == checkpoint }) || ask(checkpoint) == .genuine {
                 report.log = log
                 return checkpoint
             }

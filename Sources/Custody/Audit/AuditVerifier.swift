@@ -33,7 +33,7 @@ public struct AuditVerifier {
     let anchors: [AuditAnchor]
     /// The anchors' checkpoints that stood in the log.
     var found: Set<AuditCheckpoint> = []
-    var report = AuditReport()
+    var report = AuditVerification()
     var tail = AuditTail()
     /// The line that the latest checkpoint covers; nil before the first, and after lines were lost.
     var covered: UInt64?
@@ -88,7 +88,7 @@ public struct AuditVerifier {
     }
 
     /// Ends the log and compares it with the anchors.
-    public mutating func finish(ask: (AuditCheckpoint) throws -> Word) rethrows -> AuditReport {
+    public mutating func finish(ask: (AuditCheckpoint) throws -> Word) rethrows -> AuditVerification {
         endFile()
         if !isStopped, let problem = try compareEnd(ask) {
             report.problems.append(problem)

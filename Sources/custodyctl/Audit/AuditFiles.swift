@@ -1,4 +1,5 @@
 import Custody
+import CustodyServer
 import Foundation
 import ToolSupport
 
@@ -42,19 +43,22 @@ struct AuditFiles {
                 try open(path, isLive: false)
             }
         }
-        finish()
+        sort()
     }
 
     /// Opens a daemon's file and what rotation made of its predecessors: `NAME.*` and `NAME-*` beside it.
-    init(ofDaemon path: String) throws(ToolError) {
+    static func ofDaemon(_ path: String) throws(ToolError) -> AuditFiles {
         // A rotation between the listing and the opening shows in the names: begin again.
         for _ in 0..<5 {
-            self.init()
-            let before = try Self.siblings(path)
-            skipped = before.filter { name in Self.compressed.contains(where: name.hasSuffix) }
-            for name in [path] + before where !skipped.contains(name) { try open(name, isLive: name == path) }
-            if try Self.siblings(path) == before, isUnchanged { return finish() }
-            for file in files { close(file.descriptor) }
+            var files = AuditFiles()
+            let names = try siblings(path)
+            files.skipped = names.filter { name in compressed.contains(where: name.hasSuffix) }
+            for name in [path] + names where !files.skipped.contains(name) { try files.open(name, isLive: name == path) }
+            if try siblings(path) == names, files.isUnchanged {
+                files.sort()
+                return files
+            }
+            for file in files.files { close(file.descriptor) }
         }
         throw ToolError("input-failed", "the files of the audit log \(path) are renamed all the time; try again, or name the files")
     }
@@ -141,7 +145,7 @@ struct AuditFiles {
     }
 
     /// Into the order of the log, whatever the order of the names. What has no sequence comes first, so that it is named.
-    private mutating func finish() {
+    private mutating func sort() {
         let sorted = files.enumerated().sorted { a, b in
             (a.element.firstSequence ?? 0, a.offset) < (b.element.firstSequence ?? 0, b.offset)
         }
@@ -170,6 +174,6 @@ struct AuditFiles {
         guard let settings = configuration?.audit else {
             throw ToolError.configuration("no audit log is named: give its files, or a configuration file by --config (\(place))")
         }
-        return try AuditFiles(ofDaemon: settings.file)
+        return try ofDaemon(settings.file)
     }
 }

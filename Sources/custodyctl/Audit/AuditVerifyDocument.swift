@@ -53,7 +53,7 @@ struct AuditVerifyDocument: Encodable {
     let skippedFiles: [String]
     let remarks: [String]
 
-    init(_ report: AuditReport, tokenAsked: Bool, remarks: [String], skipped: [String]) {
+    init(_ report: AuditVerification, tokenAsked: Bool, remarks: [String], skipped: [String]) {
         whole = report.isWhole
         self.tokenAsked = tokenAsked
         files = report.files
@@ -118,7 +118,7 @@ struct AuditVerifyDocument: Encodable {
     }
 }
 
-extension AuditReport.AnchorFinding {
+extension AuditVerification.AnchorFinding {
     fileprivate var word: String {
         switch self {
         case .fits: "fits"

@@ -1,5 +1,5 @@
 /// What verifying an audit log showed.
-public struct AuditReport: Sendable {
+public struct AuditVerification: Sendable {
     /// The lines that one checkpoint vouched for at once, and how long the oldest of them had waited for it.
     public struct Stretch: Sendable, Hashable {
         public var lines: UInt64 = 0
