@@ -172,7 +172,7 @@ let package = Package(
         .testTarget(
             name: "CustodyctlTests",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "SecureMemory", "TestSupport",
+                "ByteEncoding", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
                 // The programs that the tests start.
                 "custodyd", "custodyctl",
             ],

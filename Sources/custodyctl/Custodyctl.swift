@@ -29,7 +29,7 @@ struct Custodyctl: AsyncParsableCommand {
 
     /// The commands that work on the token.
     private static let tokenCommands: [any ParsableCommand.Type] = [
-        SlotCommand.self, TokenCommand.self, KeyCommand.self, DoctorCommand.self,
+        SlotCommand.self, TokenCommand.self, KeyCommand.self, AuditCommand.self, DoctorCommand.self,
     ]
 
     /// The commands that only read the configuration.
