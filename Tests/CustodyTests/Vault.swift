@@ -73,8 +73,10 @@ struct Vault {
         return bytes.withBytes { $0.withUnsafeBytes { Array($0) } }
     }
 
+    /// The decisions in the audit log.
     func auditLines() throws -> [String] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map(String.init)
+            .filter { $0.contains(",\"operation\":") }
     }
 
     /// Does something to the token in a session that the vault knows nothing of.

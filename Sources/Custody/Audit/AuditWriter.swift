@@ -152,7 +152,8 @@ struct AuditWriter: Sendable {
                 try takeOver(file)
             }
         }
-        return try file ?? reopened()
+        if let file { return file }
+        return try reopened()
     }
 
     private mutating func cutTornLine() throws(AuditFailure) {

@@ -21,7 +21,9 @@ struct ChainedLines {
 
     mutating func append(_ event: AuditEvent) {
         let start = bytes.count
-        var json = JSONLine(consume bytes)
+        let lines = bytes
+        bytes = []
+        var json = JSONLine(consume lines)
         json.field("time", time)
         json.field("sequence", sequence + 1)
         json.field(event)

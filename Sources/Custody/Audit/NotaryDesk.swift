@@ -132,12 +132,13 @@ struct NotaryDesk {
     }
 
     private mutating func anchorOnToken(_ checkpoint: AuditCheckpoint, _ open: OpenSession) throws(CustodyError) {
-        let refusal: PKCS11Error? = try calling { (_) throws(PKCS11Error) in
+        let refusal = try calling { (_) throws(PKCS11Error) -> PKCS11Error? in
             guard open.isReadWrite else { return PKCS11Error(.openSession, .sessionReadOnly) }
-            do {
+            do throws(PKCS11Error) {
                 try TokenAnchor.write(checkpoint, open.session)
                 return nil
-            } catch where Self.refusals.contains(error.returnValue) {
+            } catch {
+                guard Self.refusals.contains(error.returnValue) else { throw error }
                 return error
             }
         }
