@@ -8,14 +8,18 @@ public final class Custodian: Sendable {
     private let policy: Policy
     private let audit: AuditLog
     private let connection: TokenConnection
+    private let notary: Notary?
     private let pool: TokenPool<PendingRequest>
     private let started = ContinuousClock.now
     private let counts = OutcomeCounts()
 
-    public init(policy: Policy, audit: AuditLog, connection: TokenConnection, workers: Int, queueLimit: Int) {
+    public init(
+        policy: Policy, audit: AuditLog, connection: TokenConnection, notary: Notary? = nil, workers: Int, queueLimit: Int
+    ) {
         self.policy = policy
         self.audit = audit
         self.connection = connection
+        self.notary = notary
         pool = TokenPool(connection, workers: workers, queueLimit: queueLimit)
     }
 
@@ -23,12 +27,14 @@ public final class Custodian: Sendable {
     public func start() {
         connection.start()
         pool.start()
+        notary?.start()
     }
 
     /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for
     /// as long as the module takes to let go.
     public func stop(drainingFor patience: Duration) {
         pool.stop(drainingFor: patience)
+        notary?.stop()
         connection.close()
     }
 
@@ -203,8 +209,7 @@ extension Custodian {
             token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable,
-            audit: AuditReport(
-                file: audit.path, durability: "write", failure: nil, sequence: 0, checkpoint: nil, checkpointFailure: nil, anchor: ""),
+            audit: audit.report,
             limits: [],
             configuration: ConfigurationReport(file: "", loadedMilliseconds: 0, grants: 0, denials: 0, limits: 0, trouble: nil),
             usage: [:], usesLimit: 1 << 32)

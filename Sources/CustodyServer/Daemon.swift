@@ -24,14 +24,15 @@ public struct Daemon: Service, CustomStringConvertible {
     public func run() async throws {
         harden()
         for (name, value) in configuration.environment { setenv(name, value, 1) }
-        let audit = try AuditLog(configuration.audit)
+        let audit = try AuditLog(configuration.audit, log: log)
         let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
 
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
             lookInterval: configuration.keys.lookInterval, log: log)
+        let notary = Notary(audit: audit, connection: connection, settings: configuration.audit, log: log)
         let custodian = Custodian(
-            policy: Policy(grants: configuration.grants), audit: audit, connection: connection,
+            policy: Policy(grants: configuration.grants), audit: audit, connection: connection, notary: notary,
             workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
@@ -49,6 +50,7 @@ public struct Daemon: Service, CustomStringConvertible {
         try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
         await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
+        audit.close()
         log.notice("custodyd has stopped")
     }
 
