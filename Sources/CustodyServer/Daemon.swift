@@ -25,15 +25,16 @@ public struct Daemon: Service, CustomStringConvertible {
         harden()
         for (name, value) in configuration.environment { setenv(name, value, 1) }
         let state = try StateDirectory(configuration.stateDirectory)
-        let audit = try AuditLog(configuration.audit)
+        let audit = try AuditLog(configuration.audit, log: log)
         let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
 
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
             lookInterval: configuration.keys.lookInterval, log: log)
+        let notary = Notary(audit: audit, connection: connection, settings: configuration.audit, log: log)
         let custodian = try Custodian(
             rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
-            workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
+            notary: notary, workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
             usesLimit: configuration.keys.usesPerVersion, log: log)
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
@@ -64,6 +65,7 @@ public struct Daemon: Service, CustomStringConvertible {
         try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
         await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
+        audit.close()
         log.notice("custodyd has stopped")
     }
 

@@ -80,7 +80,7 @@ struct Vault {
     /// The decisions in the audit log.
     func auditLines() throws -> [String] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map(String.init)
-            .filter { !$0.contains(#","event":""#) }
+            .filter { $0.contains(",\"operation\":") }
     }
 
     /// Does something to the token in a session that the vault knows nothing of.

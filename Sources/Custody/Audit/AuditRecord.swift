@@ -33,7 +33,8 @@ public struct AuditRecord: Sendable {
 
     /// Appends the record as one line of JSON with its line feed.
     func appendLine(to line: inout [UInt8], time: String, sequence: UInt64) {
-        var json = JSONLine(line)
+        // Consumed, so that it grows in place and is not copied with every line.
+        var json = JSONLine(consume line)
         json.field("time", time)
         json.field("sequence", sequence)
         json.field("operation", operation?.rawValue ?? "unknown")

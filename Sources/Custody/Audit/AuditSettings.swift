@@ -30,10 +30,13 @@ public struct AuditSettings: Sendable, Hashable {
     public var tokenAnchorInterval: Duration
     /// Lines go to the systemd journal as well.
     public var journal: Bool
+    /// Where journald listens for its native protocol.
+    public var journalSocket: String
 
     public init(
         file: String, stateDirectory: String, durability: Durability = .write, checkpointRecords: Int = 10_000,
-        checkpointInterval: Duration = .seconds(10), tokenAnchorInterval: Duration = .seconds(60), journal: Bool = false
+        checkpointInterval: Duration = .seconds(10), tokenAnchorInterval: Duration = .seconds(60), journal: Bool = false,
+        journalSocket: String = "/run/systemd/journal/socket"
     ) {
         self.file = file
         self.stateDirectory = stateDirectory
@@ -42,5 +45,6 @@ public struct AuditSettings: Sendable, Hashable {
         self.checkpointInterval = checkpointInterval
         self.tokenAnchorInterval = tokenAnchorInterval
         self.journal = journal
+        self.journalSocket = journalSocket
     }
 }

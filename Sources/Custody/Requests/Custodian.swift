@@ -8,6 +8,7 @@ public final class Custodian: Sendable {
     let connection: TokenConnection
     let ledger: UsageLedger
     private let audit: AuditLog
+    private let notary: Notary?
     private let keyWatch: KeyWatch
     private let pool: TokenPool<PendingRequest>
     private let clerk: Clerk
@@ -22,16 +23,18 @@ public final class Custodian: Sendable {
 
     /// - Parameters:
     ///   - file: Where the rules stand, for Status.
+    ///   - notary: Has the HSM vouch for the log; nil for a log that is only chained.
     ///   - workers: Threads that call the HSM.
     ///   - queueLimit: Requests that may wait for them.
     ///   - usesLimit: Encryptions per key version.
     /// - Throws: ``CustodyError`` with `stateUnavailable` if what is kept in the state directory can't be read.
     public init(
-        rules: Rules, file: String, audit: AuditLog, state: StateDirectory, connection: TokenConnection, workers: Int,
-        queueLimit: Int, usesLimit: UInt64 = 1 << 32, log: Logger
+        rules: Rules, file: String, audit: AuditLog, state: StateDirectory, connection: TokenConnection,
+        notary: Notary? = nil, workers: Int, queueLimit: Int, usesLimit: UInt64 = 1 << 32, log: Logger
     ) throws(CustodyError) {
         self.audit = audit
         self.connection = connection
+        self.notary = notary
         self.log = log
         rulebook = Mutex(Rulebook(rules, file: file))
         ledger = try UsageLedger(state, limit: usesLimit, log: log)
@@ -51,6 +54,7 @@ public final class Custodian: Sendable {
     func startToken() {
         connection.start { self.sawKeys($0) }
         pool.start()
+        notary?.start()
     }
 
     /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for
@@ -58,6 +62,9 @@ public final class Custodian: Sendable {
     public func stop(drainingFor patience: Duration) {
         pool.stop(drainingFor: patience)
         clerk.stop(within: patience)
+        // Whatever comes after this is not covered by the last checkpoint.
+        try? audit.note(AuditEvent("stopped"))
+        notary?.stop()
         connection.close()
         ledger.close()
     }

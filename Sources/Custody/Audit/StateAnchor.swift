@@ -1,0 +1,49 @@
+import Foundation
+
+/// The newest checkpoint in the state directory: what the log must reach up to when the daemon starts again.
+struct StateAnchor: Sendable {
+    static let fileName = "audit-anchor"
+
+    private let folder: String
+    private var path: String { "\(folder)/\(Self.fileName)" }
+
+    /// Makes the folder, for its owner alone, if it is not there.
+    init(_ folder: String) throws(CustodyError) {
+        self.folder = folder
+        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+            throw CustodyError(
+                .auditUnavailable,
+                "cannot make the state directory \(folder): \(String(cString: strerror(errno))); the daemon's user must be able to write there")
+        }
+    }
+
+    /// nil if there is none.
+    func read() throws(AuditFailure) -> AuditCheckpoint? {
+        let content: Data
+        do {
+            content = try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch CocoaError.fileReadNoSuchFile {
+            return nil
+        } catch {
+            throw AuditFailure("\(path): \(error.localizedDescription)")
+        }
+        let text = String(decoding: content, as: UTF8.self)
+        guard text.hasSuffix("\n"), let anchor = AuditCheckpoint(text: String(text.dropLast())) else {
+            throw AuditFailure("\(path): this is no anchor of an audit log")
+        }
+        return anchor
+    }
+
+    /// Replaces it; whenever the machine dies, the old one or the new one is there.
+    func write(_ checkpoint: AuditCheckpoint) throws(AuditFailure) {
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw AuditFailure(temporary, errno: errno) }
+        defer { close(descriptor) }
+        let content = Array((checkpoint.text + "\n").utf8)
+        guard Glibc.write(descriptor, content, content.count) == content.count, fdatasync(descriptor) == 0,
+            rename(temporary, path) == 0
+        else { throw AuditFailure(temporary, errno: errno) }
+        try Folder.sync(folder)
+    }
+}
