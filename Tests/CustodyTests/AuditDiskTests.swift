@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
@@ -18,11 +17,11 @@ import Testing
             guard mounted.status == .exited(0) else { throw UnexpectedResult(mounted) }
         }
 
-        deinit { umount2(directory.path, Int32(MNT_DETACH.rawValue)) }
+        deinit { umount2(directory.path, Int32(MNT_DETACH)) }
 
         /// Takes all the room that is left.
         func fill() throws {
-            let descriptor = Glibc.open("\(path)/filler", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+            let descriptor = open("\(path)/filler", O_WRONLY | O_CREAT | O_APPEND, 0o600)
             let block = [UInt8](repeating: 0, count: 4_096)
             while write(descriptor, block, block.count) > 0 {}
             close(descriptor)
@@ -41,10 +40,10 @@ import Testing
         var refused = 0
         // The page that is begun has room still.
         while refused < 50 {
-            do {
+            do throws(CustodyError) {
                 try log.append([.example(), .example(), .example()])
                 written += 3
-            } catch let error as CustodyError {
+            } catch {
                 #expect(error.code == .auditUnavailable)
                 #expect(error.cause == "\(place.path): No space left on device")
                 refused += 1

@@ -146,7 +146,7 @@ import Testing
         let disk = try TemporaryDirectory()
         let mounted = try await run("mount", arguments: ["-t", "tmpfs", "-o", "size=64k", "custody-test", disk.path])
         guard mounted.status == .exited(0) else { throw UnexpectedResult(mounted) }
-        defer { umount2(disk.path, Int32(MNT_DETACH.rawValue)) }
+        defer { umount2(disk.path, Int32(MNT_DETACH)) }
         let daemon = try await RunningDaemon.start(auditFile: disk.file("audit.jsonl"))
         let connection = try RawConnection(daemon.socket)
         // The log itself fills it.
