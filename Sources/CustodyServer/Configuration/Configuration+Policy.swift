@@ -18,7 +18,8 @@ extension Configuration {
         let keys = needsKeys ? Self.keys(table) : table.optional("keys") { _ in Self.keys(table) } ?? everyKey
         let context = Self.context(table)
         for kind in operations where !context.isEmpty && kind.usesKey && !kind.hasContext {
-            table.problem("operations", "\(kind.rawValue) has no context, so a grant with 'context' never allows it: give it a grant of its own")
+            table.problem(
+                "operations", "\(kind.rawValue) has no context, so a grant with 'context' never allows it: give it a grant of its own")
         }
         guard let subject = subjects.first ?? nil else { return nil }
         return Grant(rule: table.place, subject: subject, keys: keys, operations: operations, context: context)
@@ -38,8 +39,8 @@ extension Configuration {
             operations: listed ?? .all, context: context(table))
         // Whoever lists an operation means to deny it.
         for kind in (listed ?? []).subtracting(denial.conditions.operations) {
-            let reason = kind.usesKey ? "has no context, so a denial with 'context'" : "uses no key, so a denial with 'keys' or 'context'"
-            table.problem("operations", "\(kind.rawValue) \(reason) never concerns it: give it a denial of its own")
+            let lacking = kind.usesKey ? "context, so a denial with 'context'" : "key, so a denial with 'keys' or 'context'"
+            table.problem("operations", "\(kind.rawValue) has no \(lacking) never concerns it: give it a denial of its own")
         }
         return denial
     }
@@ -86,7 +87,8 @@ extension Configuration {
         let names = table.strings("keys", expected: "an array of key names, where * stands for anything")
         if names?.isEmpty == true { table.problem("keys", "'keys' is empty; name keys, or \"*\" for all") }
         for name in names ?? [] where !couldMatch(name) {
-            table.problem("keys", "'\(name)' can't be a key's name: 1 to \(CustodyLimits.keyName) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit; * stands for any of them")
+            let rule = "1 to \(CustodyLimits.keyName) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+            table.problem("keys", "'\(name)' can't be a key's name: \(rule); * stands for any of them")
         }
         return (names ?? []).map(Pattern.init)
     }
