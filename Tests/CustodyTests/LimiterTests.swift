@@ -9,7 +9,7 @@ import Testing
 
         mutating func advance(_ duration: Duration) {
             moment.instant += duration
-            moment.milliseconds += UInt64(duration / .milliseconds(1))
+            moment.milliseconds += UInt64((duration / .milliseconds(1)).rounded())
         }
     }
 

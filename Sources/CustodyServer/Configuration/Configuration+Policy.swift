@@ -15,13 +15,14 @@ extension Configuration {
         let operations = operations(table)
         // Where no operation uses a key there is none to name.
         let needsKeys = operations.isEmpty || operations.contains(where: \.usesKey)
-        let patterns = needsKeys ? keys(table) : table.optional("keys") { _ in keys(table) } ?? everyKey
-        let contextPatterns = context(table)
-        for kind in operations where !contextPatterns.isEmpty && kind.usesKey && !kind.hasContext {
-            table.problem("operations", "\(kind.rawValue) has no context, so a grant with 'context' never allows it: give it a grant of its own")
+        let keys = needsKeys ? Self.keys(table) : table.optional("keys") { _ in Self.keys(table) } ?? everyKey
+        let context = Self.context(table)
+        for kind in operations where !context.isEmpty && kind.usesKey && !kind.hasContext {
+            table.problem(
+                "operations", "\(kind.rawValue) has no context, so a grant with 'context' never allows it: give it a grant of its own")
         }
         guard let subject = subjects.first ?? nil else { return nil }
-        return Grant(rule: table.place, subject: subject, keys: patterns, operations: operations, context: contextPatterns)
+        return Grant(rule: table.place, subject: subject, keys: keys, operations: operations, context: context)
     }
 
     private static func denial(_ table: TableReader) -> Denial {
@@ -38,8 +39,8 @@ extension Configuration {
             operations: listed ?? .all, context: context(table))
         // Whoever lists an operation means to deny it.
         for kind in (listed ?? []).subtracting(denial.conditions.operations) {
-            let reason = kind.usesKey ? "has no context, so a denial with 'context'" : "uses no key, so a denial with 'keys' or 'context'"
-            table.problem("operations", "\(kind.rawValue) \(reason) never concerns it: give it a denial of its own")
+            let lacking = kind.usesKey ? "context, so a denial with 'context'" : "key, so a denial with 'keys' or 'context'"
+            table.problem("operations", "\(kind.rawValue) has no \(lacking) never concerns it: give it a denial of its own")
         }
         return denial
     }
@@ -63,18 +64,21 @@ extension Configuration {
 
     /// Those that a table names, which should be one; nil for one that does not exist.
     private static func subjects(_ table: TableReader) -> [Subject?] {
-        var subjects: [Subject?] = []
-        if let name = table.optional("user", { table.string($0) }) {
-            let uid = SystemAccounts.uid(ofUser: name)
-            if uid == nil { table.problem("user", "there is no user '\(name)' on this machine; give a user's name or a number") }
-            subjects.append(uid.map { .user(name: name, uid: $0) })
+        let user: Subject?? = table.optional("user") { key in
+            .some(table.string(key).flatMap { name in
+                if let uid = SystemAccounts.uid(ofUser: name) { return .user(name: name, uid: uid) }
+                table.problem(key, "there is no user '\(name)' on this machine; give a user's name or a number")
+                return nil
+            })
         }
-        if let name = table.optional("group", { table.string($0) }) {
-            let gid = SystemAccounts.gid(ofGroup: name)
-            if gid == nil { table.problem("group", "there is no group '\(name)' on this machine; give a group's name or a number") }
-            subjects.append(gid.map { .group(name: name, gid: $0) })
+        let group: Subject?? = table.optional("group") { key in
+            .some(table.string(key).flatMap { name in
+                if let gid = SystemAccounts.gid(ofGroup: name) { return .group(name: name, gid: gid) }
+                table.problem(key, "there is no group '\(name)' on this machine; give a group's name or a number")
+                return nil
+            })
         }
-        return subjects
+        return [user, group].compactMap { $0 }
     }
 
     private static let everyKey = [Pattern("*")]
@@ -83,7 +87,8 @@ extension Configuration {
         let names = table.strings("keys", expected: "an array of key names, where * stands for anything")
         if names?.isEmpty == true { table.problem("keys", "'keys' is empty; name keys, or \"*\" for all") }
         for name in names ?? [] where !couldMatch(name) {
-            table.problem("keys", "'\(name)' can't be a key's name: 1 to \(CustodyLimits.keyName) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit; * stands for any of them")
+            let rule = "1 to \(CustodyLimits.keyName) characters of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+            table.problem("keys", "'\(name)' can't be a key's name: \(rule); * stands for any of them")
         }
         return (names ?? []).map(Pattern.init)
     }

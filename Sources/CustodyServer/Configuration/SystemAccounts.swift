@@ -58,7 +58,9 @@ public enum SystemAccounts {
     /// Those without a buffer are not for several threads.
     private static func read<Record, R>(
         _ empty: Record,
-        _ find: (UnsafeMutablePointer<Record>, UnsafeMutablePointer<CChar>, Int, UnsafeMutablePointer<UnsafeMutablePointer<Record>?>) -> Int32,
+        _ find: (
+            UnsafeMutablePointer<Record>, UnsafeMutablePointer<CChar>, Int, UnsafeMutablePointer<UnsafeMutablePointer<Record>?>
+        ) -> Int32,
         _ take: (Record) -> R
     ) -> R? {
         var size = 4_096

@@ -24,7 +24,7 @@ struct PolicyCheckCommand: ParsableCommand {
     var user: String
 
     @Option(help: ArgumentHelp(
-        "A group of the user, by name or number; may be repeated. Without it they are those that this machine has for the user.",
+        "A group of the user, by name or number; may be repeated. Without it, those that this machine has for the user.",
         valueName: "group"))
     var group: [String] = []
 

@@ -32,7 +32,8 @@ struct PolicyShowCommand: ParsableCommand {
         if common.json { return try Output.json(Document(rules: views)) }
 
         if !views.contains(where: { $0.effect == .allow }) {
-            print("No grant \(user.map { "concerns '\(Table.printable($0))'" } ?? "stands in the configuration"): everything is denied.")
+            let whose = user.map { "concerns '\(Table.printable($0))'" } ?? "stands in the configuration"
+            print("No grant \(whose): everything is denied.")
         }
         guard !views.isEmpty else { return }
         var table = Table(["WHO", "KEYS", "OPERATIONS", "CONTEXT", "EFFECT", "RULE"])
