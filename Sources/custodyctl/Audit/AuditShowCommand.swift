@@ -87,7 +87,8 @@ extension AuditLine {
 
     fileprivate var why: String {
         guard event == nil else {
-            return scalars(except: ["time", "sequence", "event", "hash"]).map { "\($0.name)=\($0.value)" }.joined(separator: " ")
+            // Hashes are for verify.
+            return scalars(except: ["time", "sequence", "event", "hash", "previous", "covered_hash", "mac"]).map { "\($0.name)=\($0.value)" }.joined(separator: " ")
         }
         let error = [text("error"), text("reason")].compactMap { $0 }.joined(separator: ": ")
         return error.isEmpty ? text("rule") ?? "" : error

@@ -88,7 +88,7 @@ struct AuditVerifyDocument: Encodable {
             print(tokenAsked ? "The log is whole.\n" : "The lines fit each other. Nothing more is proven, see below.\n")
         }
         var table = Table(indent: 2)
-        table.add("read", "\(lines) lines of \(files) files" + (log.map { ", log \($0)" } ?? ""))
+        table.add("read", "\(lines) \(lines == 1 ? "line" : "lines") of \(files) \(files == 1 ? "file" : "files")" + (log.map { ", log \($0)" } ?? ""))
         if let firstSequence, let lastSequence {
             table.add("sequence", "\(firstSequence) to \(lastSequence)")
             table.add("time", "\(firstTime ?? "") to \(lastTime ?? "")")
@@ -100,7 +100,7 @@ struct AuditVerifyDocument: Encodable {
             table.add("longest wait", "\(longestStretch.lines) lines, \(longestStretch.seconds) s until a checkpoint covered them")
         }
         if !stopped, let since = window.since {
-            table.add("window", "\(window.lines) lines at the end, since \(since), that no checkpoint covers yet")
+            table.add("window", "\(window.lines) \(window.lines == 1 ? "line" : "lines") at the end, since \(since), that no checkpoint covers yet")
         }
         for anchor in anchors { table.add("anchor", "\(anchor.place), sequence \(anchor.sequence): \(anchor.finding.replacing("-", with: " "))") }
         table.show()
