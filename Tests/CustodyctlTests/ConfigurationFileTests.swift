@@ -30,10 +30,10 @@ import Testing
         (from: "uri = \"pkcs11:token=custody\"", to: "uri = \"custody\"", line: 7, says: "pkcs11:"),
         (from: "pin-file = \"pin\"", to: "pinfile = \"pin\"", line: 8, says: "'pinfile' is not known"),
         (from: "look-interval-ms = 50", to: "look-interval-ms = 1", line: 12, says: "from 50 to 60000"),
-        (from: "keys = [\"*\"]", to: "keys = \"*\"", line: 19, says: "'keys' must be an array"),
-        (from: "\"unwrap\", ", to: "\"open\", ", line: 20, says: "there is no operation 'open'"),
+        (from: "keys = [\"*\"]", to: "keys = \"*\"", line: 21, says: "'keys' must be an array"),
+        (from: "\"unwrap\", ", to: "\"open\", ", line: 22, says: "there is no operation 'open'"),
         (from: "[audit]", to: "[audit", line: 14, says: ""),
-        (from: "user = ", to: "user = \"nobody-of-this-name\" #", line: 18, says: "no user 'nobody-of-this-name'"),
+        (from: "user = ", to: "user = \"nobody-of-this-name\" #", line: 20, says: "no user 'nobody-of-this-name'"),
     ])
     func broken(_ from: String, _ to: String, _ line: Int, _ says: String) async throws {
         let installation = try await Installation()

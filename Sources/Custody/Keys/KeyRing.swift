@@ -27,6 +27,8 @@ public struct KeyRing: Sendable {
     /// AES keys that are not Custody's, by name.
     public var strangersByName: [Stranger] { strangers.sorted { $0.name < $1.name } }
 
+    func contains(_ name: String) -> Bool { byName[name] != nil }
+
     public func version(_ id: KeyID) -> KeyVersion? { byID[id] }
 
     /// The version that wraps: the newest active one.

@@ -34,7 +34,8 @@ extension Custodian {
                 guard request.deadline > .now else { throw PendingRequest.late }
                 let name = try nameAfterLook(id, &worker)
                 let known = Judgement(
-                    operation, target, keyName: name, keyID: id, of: request.principal, rulebook, isAdmitted: true)
+                    operation, target, keyName: name, keyID: id, of: request.principal, rulebook,
+                    countedAs: name, isAdmitted: true)
                 return perform(request, index, known, rulebook, &worker)
             } catch {
                 return (.failure(error), judgement.record(of: request, index, unless: error))

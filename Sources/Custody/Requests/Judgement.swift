@@ -56,15 +56,18 @@ enum Judgement: Sendable {
         }
         switch target {
         case .key(let name):
-            self.init(operation, target, keyName: name, keyID: nil, of: principal, rulebook)
+            // Limits count for keys that are there only: callers must not make up counts by made-up names.
+            self.init(
+                operation, target, keyName: name, keyID: nil, of: principal, rulebook, countedAs: ring.contains(name) ? name : nil)
         case .version(let id, _):
             // Nothing is looked up for whoever may do this with no key at all.
             guard rulebook.policy.mayEver(principal, operation.kind) else {
-                self = .denied(rulebook.policy.objection(to: principal), keyID: id)
+                self = .denied(rulebook.policy.objection(to: principal, operation.kind), keyID: id)
                 return
             }
             if let version = ring.version(id) {
-                self.init(operation, target, keyName: version.name, keyID: id, of: principal, rulebook)
+                self.init(
+                    operation, target, keyName: version.name, keyID: id, of: principal, rulebook, countedAs: version.name)
             } else if let refusal = rulebook.limiter.admit(principal, operation.kind, key: nil) {
                 self = .limited(refusal, keyName: nil, keyID: id)
             } else {
@@ -75,15 +78,17 @@ enum Judgement: Sendable {
 
     /// Judges an operation on a key whose name is known.
     ///
-    /// - Parameter isAdmitted: The limits were asked before.
+    /// - Parameters:
+    ///   - counted: The key that the limits count it for.
+    ///   - isAdmitted: The limits were asked before.
     init(
         _ operation: Operation, _ target: Target, keyName: String, keyID: KeyID?, of principal: Principal, _ rulebook: Rulebook,
-        isAdmitted: Bool = false
+        countedAs counted: String?, isAdmitted: Bool = false
     ) {
         switch rulebook.policy.decide(principal, operation.kind, key: keyName, context: operation.context) {
         case .denied(let reason): self = .denied(reason, keyName: keyName, keyID: keyID)
         case .allowed(let rule):
-            if !isAdmitted, let refusal = rulebook.limiter.admit(principal, operation.kind, key: keyName) {
+            if !isAdmitted, let refusal = rulebook.limiter.admit(principal, operation.kind, key: counted) {
                 self = .limited(refusal, keyName: keyName, keyID: keyID)
             } else {
                 self = .allowed(operation, target, keyName: keyName, rule: rule)

@@ -66,7 +66,7 @@ struct AuditInitCommand: ParsableCommand {
         }
         print("  not exportable: \(proof.trial.isRefusal ? "a trial to wrap it out was refused by the token" : "the token can't wrap keys")")
         print("  authenticates by CKM_SHA256_HMAC, and can do nothing else")
-        if isNew { print("Daemons that run already use it after their next start.") }
+        if isNew { print("Daemons that run already use it within seconds.") }
     }
 }
 
