@@ -81,6 +81,7 @@ import Testing
                 $0.checkpointInterval = .seconds(3_600)
                 $0.checkpointRecords = 10
             }
+            defer { office.close() }
             for round in UInt64(1)...3 {
                 for _ in 0..<10 { try office.audit.append([.example()]) }
                 try await office.checkpoint(over: round * 10)
@@ -102,6 +103,7 @@ import Testing
             }
             // The next life of the same log replaces the token's anchor.
             let second = try Office(token, place, slow)
+            defer { second.close() }
             try second.audit.append([.example()])
             try await eventually("a ready token") { if case .ready = second.connection.tokenState { true } else { false } }
             second.close()
@@ -121,6 +123,7 @@ import Testing
             try token.withSession { try makeAuditKey($0) }
             let place = try AuditPlace()
             let office = try Office(token, place) { $0.checkpointInterval = .milliseconds(20) }
+            defer { office.close() }
             try await office.checkpoint(over: 1)
             try office.audit.append([.example()])
             let line = office.audit.report.sequence
@@ -138,6 +141,7 @@ import Testing
         try await SoftHSM.withToken { token in
             let place = try AuditPlace()
             let office = try Office(token, place) { $0.checkpointInterval = .milliseconds(10) }
+            defer { office.close() }
             try await eventually("the failure") {
                 office.audit.report.checkpointFailure == "the token has no audit key; `custodyctl audit init` makes one"
             }
@@ -160,6 +164,7 @@ import Testing
         try await SoftHSM.withToken { token in
             let place = try AuditPlace()
             let office = try Office(token, place, module: "/nonexistent/libhsm.so") { $0.checkpointInterval = .milliseconds(10) }
+            defer { office.close() }
             try await eventually("the failure") { office.audit.report.checkpointFailure != nil }
             try office.audit.append([.example()])
             office.close()
@@ -173,6 +178,7 @@ import Testing
             try token.withSession { try makeAuditKey($0) }
             let place = try AuditPlace()
             let first = try Office(token, place, slow)
+            defer { first.close() }
             for _ in 0..<5 { try first.audit.append([.example()]) }
             try await eventually("a ready token") { if case .ready = first.connection.tokenState { true } else { false } }
             first.close()
@@ -180,6 +186,7 @@ import Testing
             try place.directory.write("audit.jsonl", whole.prefix(2).flatMap { $0 })
             try FileManager.default.removeItem(atPath: place.stateDirectory)
             let second = try Office(token, place, slow)
+            defer { second.close() }
             try await eventually("the event") { try place.trail().events.contains("anchor-ahead") }
             second.close()
             let trail = try place.trail()

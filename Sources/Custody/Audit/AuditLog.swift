@@ -156,20 +156,25 @@ public final class AuditLog: Sendable {
 
     /// Does what is due, and says after what time it may be again; zero if nothing is in sight, nil if the log is closed.
     private func keep() -> Duration? {
-        let (isClosed, trouble, unsyncedSince) = writer.withLock { ($0.isClosed, $0.trouble, $0.unsyncedSince) }
-        if isClosed { return nil }
-        let now = ContinuousClock.now
-        if let trouble {
-            let pause = Self.retryInterval - trouble.lastTry.duration(to: now)
-            if pause > .zero { return pause }
-            // Its success is a line, so that it proves what it says.
-            if (try? write([], [])) == nil { return Self.retryInterval }
-        }
-        guard case .interval(let interval) = settings.durability, let unsyncedSince else { return .zero }
-        let pause = interval - unsyncedSince.duration(to: now)
+        guard !writer.withLock({ $0.isClosed }) else { return nil }
+        let pauses = [syncIfDue(), retryIfDue()].filter { $0 > .zero }
+        return pauses.min() ?? .zero
+    }
+
+    private func syncIfDue() -> Duration {
+        guard case .interval(let interval) = settings.durability, let since = writer.withLock({ $0.unsyncedSince }) else { return .zero }
+        let pause = interval - since.duration(to: .now)
         if pause > .zero { return pause }
         try? sync()
-        return isWritable ? .zero : Self.retryInterval
+        return .zero
+    }
+
+    private func retryIfDue() -> Duration {
+        guard let trouble = writer.withLock({ $0.trouble }) else { return .zero }
+        let pause = Self.retryInterval - trouble.lastTry.duration(to: .now)
+        if pause > .zero { return pause }
+        // Its success is a line, so that it proves what it says.
+        return (try? write([], [])) == nil ? Self.retryInterval : .zero
     }
 }
 

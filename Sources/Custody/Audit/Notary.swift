@@ -53,8 +53,8 @@ public final class Notary: Sendable {
     private func work() {
         var desk = NotaryDesk(audit: audit, settings: settings, log: log)
         while !isStopping.load(ordering: .acquiring) {
-            let now = ContinuousClock.now
             let next = desk.nextDue
+            let now = ContinuousClock.now
             guard let next, next <= now else {
                 let pause = next.map { .now() + now.duration(to: $0).dispatchInterval } ?? DispatchTime.distantFuture
                 _ = audit.notaryWanted.wait(timeout: pause)
