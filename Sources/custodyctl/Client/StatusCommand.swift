@@ -33,7 +33,13 @@ struct StatusCommand: AsyncParsableCommand {
             let version: UInt32
             let id: String
             let state: String
+            /// This is the version that wraps.
+            let wraps: Bool
             let detail: String?
+            /// Days in UTC: when it was made, if the token tells, and the last one on which it can't be destroyed yet.
+            let created: String?
+            let destroyAfter: String?
+            let uses: UInt64
         }
         struct Operations: Encodable {
             let allowed: UInt64
@@ -73,7 +79,10 @@ struct StatusCommand: AsyncParsableCommand {
                 manufacturer: text(token.manufacturer), model: text(token.model), serial: text(token.serial)),
             keys: report.keys.map { key in
                 .init(name: key.name, versions: key.versions.map { version in
-                    .init(version: version.version, id: hexadecimal(version.keyID), state: name(version.state), detail: text(version.detail))
+                    .init(
+                        version: version.version, id: hexadecimal(version.keyID), state: name(version.state), wraps: version.wraps,
+                        detail: text(version.detail), created: text(version.created), destroyAfter: text(version.destroyAfter),
+                        uses: version.uses)
                 })
             },
             operations: .init(allowed: report.allowed, denied: report.denied, failed: report.failed),
@@ -92,10 +101,11 @@ struct StatusCommand: AsyncParsableCommand {
         table.show()
         guard !document.keys.isEmpty else { return print("\nThe token holds no keys.") }
         print("")
-        var keys = Table(["KEY", "VERSION", "STATE", "CKA_ID", "NOTE"])
+        var keys = Table(["KEY", "VERSION", "STATE", "CREATED", "USES", "CKA_ID", "NOTE"])
         for key in document.keys {
             for version in key.versions {
-                keys.add(key.name, "\(version.version)", version.state, version.id, version.detail ?? "")
+                let note = version.detail ?? version.destroyAfter.map { "after \($0)" } ?? (version.wraps ? "wraps" : "")
+                keys.add(key.name, "\(version.version)", version.state, version.created ?? "-", "\(version.uses)", version.id, note)
             }
         }
         keys.show()
