@@ -163,8 +163,12 @@ import Testing
             try await SoftHSM.withSession(on: daemon.token) { session in
                 for name in names {
                     for key in try session.objects(.secretKey, matching: [.label(name)]) {
-                        guard try session.attributes(of: key, [.id]).bytes(.id)?[3] == version else { continue }
-                        try session.setAttributes(of: key, [.date(.endDate, day)])
+                        let id = try #require(try session.attributes(of: key, [.id]).bytes(.id))
+                        guard id[3] == version else { continue }
+                        // Where SoftHSM's dates are.
+                        let note = [Attribute.application("custody CKA_END_DATE"), .label(id.map { String(format: "%02x", $0) }.joined()), .bool(.token, true)]
+                        for old in try session.objects(.data, matching: note) { try session.destroyObject(old) }
+                        _ = try session.createObject([.objectClass(.data), .bool(.isPrivate, true), .date(.value, day)] + note)
                     }
                 }
             }

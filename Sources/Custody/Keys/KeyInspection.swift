@@ -3,7 +3,7 @@ import PKCS11
 /// What one key object on the token shows to an auditor: its attributes, what they say against it, and the trial to
 /// wrap it out.
 public struct KeyInspection: Sendable {
-    public private(set) var key: KeyObject
+    public internal(set) var key: KeyObject
     /// What the attributes say against the key; empty if nothing does.
     public let objections: [String]
     public let trial: ProofOfCustody.Trial
@@ -14,6 +14,7 @@ public struct KeyInspection: Sendable {
     public var idBytes: [UInt8] { key.idBytes }
     public var id: KeyID? { key.id }
     public var attributes: AttributeSet { key.attributes }
+    public var object: ObjectHandle { key.object }
 
     /// Everything against the key, of the attributes and of the trial; empty for a proven key.
     public var findings: [String] { objections + trial.objections(isExtractable: attributes.bool(.extractable)) }

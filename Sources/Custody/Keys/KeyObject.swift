@@ -37,9 +37,10 @@ public struct KeyObject: Sendable {
         ProofOfCustody.objections(attributes).isEmpty && attributes.bool(.sign) != true && attributes.bool(.verify) != true
     }
 
-    init(_ object: ObjectHandle, _ session: borrowing Session) throws(PKCS11Error) {
+    /// - Parameter dates: nil to read the notes anew.
+    init(_ object: ObjectHandle, _ session: borrowing Session, dates: KeyDates? = nil) throws(PKCS11Error) {
         self.object = object
-        attributes = try session.attributes(of: object, KeyInspection.attributeTypes)
+        attributes = try (dates ?? KeyDates(session)).attributes(of: object, KeyInspection.attributeTypes, session)
         name = attributes.string(.label) ?? ""
         idBytes = attributes.bytes(.id) ?? []
         id = KeyID(idBytes).flatMap { $0.version > 0 ? $0 : nil }
@@ -48,10 +49,11 @@ public struct KeyObject: Sendable {
     /// Every AES key on the token, or those of one name: the oldest version first, keys that are not Custody's at the end.
     public static func all(named name: String? = nil, _ session: borrowing Session) throws(PKCS11Error) -> [KeyObject] {
         let label = name.map { [Attribute.label($0)] } ?? []
+        let dates = KeyDates(session)
         var found: [KeyObject] = []
         for object in try session.objects(.secretKey, matching: [.bool(.token, true), .keyType(.aes)] + label) {
             do throws(PKCS11Error) {
-                found.append(try KeyObject(object, session))
+                found.append(try KeyObject(object, session, dates: dates))
             } catch where error.returnValue == .objectHandleInvalid {
                 continue  // removed between the search and the reading
             }

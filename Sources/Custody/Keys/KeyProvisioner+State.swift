@@ -14,7 +14,7 @@ extension KeyProvisioner {
         if steps.isEmpty { return nil }
         for step in steps {
             do throws(PKCS11Error) {
-                try session.setAttributes(of: key.object, step)
+                try write(step, key, session)
             } catch {
                 throw refusal(key, error, session)
             }
@@ -25,6 +25,13 @@ extension KeyProvisioner {
                 .keyRefused, "the token said that \(key.title) was changed, but shows it otherwise: it is \(now.state.phrase)")
         }
         return now
+    }
+
+    static func write(_ step: KeyTransition.Step, _ key: KeyObject, _ session: borrowing Session) throws(PKCS11Error) {
+        switch step {
+        case .uses(let attributes): try session.setAttributes(of: key.object, attributes)
+        case .endDate(let day): try KeyDates.set(.endDate, day, of: key, session)
+        }
     }
 
     /// Whether a change can be made at all; throws what ``change(_:_:_:)`` would.
@@ -47,6 +54,7 @@ extension KeyProvisioner {
         guard !remaining.contains(key.object) else {
             throw CustodyError(.internalError, "the token said that \(key.title) was destroyed but still shows it")
         }
+        if remaining.isEmpty { KeyDates.forget(id: key.idBytes, session) }
     }
 
     /// Destroys a version if it is still there, still scheduled, and its day is over: it is read again before.

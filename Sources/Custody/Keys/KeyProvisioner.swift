@@ -86,7 +86,7 @@ public enum KeyProvisioner {
         }
         do throws(CustodyError) {
             let key = try prove(object, name, id, session)
-            if try claim(name, id, session) { return key }
+            if try claim(name, id, session) { return dated(key, session) }
         } catch {
             var refusal = error
             do {
@@ -105,6 +105,7 @@ public enum KeyProvisioner {
 
     /// C_GenerateKey with the day of the making, for tokens that keep one.
     private static func generateObject(_ template: [Attribute], _ session: borrowing Session) throws(PKCS11Error) -> ObjectHandle {
+        guard KeyDates.areKept(session) else { return try session.generateKey(.aesKeyGeneration, template) }
         do throws(PKCS11Error) {
             return try session.generateKey(.aesKeyGeneration, template + [.date(.startDate, .today)])
         } catch {
@@ -114,6 +115,15 @@ public enum KeyProvisioner {
             default: throw error
             }
         }
+    }
+
+    /// The key with the day of its making, also on a token that did not keep it. A version without one is as good.
+    private static func dated(_ key: KeyInspection, _ session: borrowing Session) -> KeyInspection {
+        guard key.attributes.day(.startDate) == nil else { return key }
+        try? KeyDates.set(.startDate, .today, of: key.key, session)
+        var dated = key
+        if let read = try? KeyObject(key.object, session) { dated.key = read }
+        return dated
     }
 
     /// Whether the new, still disabled version may keep its number: not if there is another one of the name and number.

@@ -13,17 +13,24 @@ public enum KeyTransition: Sendable, Hashable {
     /// From scheduled for destruction to disabled.
     case cancelDestruction
 
-    /// What has to be written, one C_SetAttributeValue after the other; nothing if the version is where it is to be.
+    /// One thing to write.
+    enum Step {
+        /// CKA_ENCRYPT and CKA_DECRYPT, those of them that change.
+        case uses([Attribute])
+        /// CKA_END_DATE; nil takes it away.
+        case endDate(UTCDay?)
+    }
+
+    /// What has to be written, one after the other; nothing if the version is where it is to be.
     ///
     /// Whoever is killed between two of them leaves the state before, or a disabled version: a date is taken away while
     /// the version can still be used, and set only when it no longer can. So no date that somebody else left there ever
     /// becomes a schedule.
     ///
     /// - Throws: ``CustodyError`` with `keyNotUsable` if the state does not allow the change.
-    func steps(from key: KeyObject) throws(CustodyError) -> [[Attribute]] {
+    func steps(from key: KeyObject) throws(CustodyError) -> [Step] {
         let isScheduled = if case .scheduledForDestruction = key.state { true } else { false }
-        let clearing: [Attribute] = key.attributes.day(.endDate) == nil ? [] : [.date(.endDate, nil)]
-        let steps: [[Attribute]]
+        let clearing: [Step] = key.attributes.day(.endDate) == nil ? [] : [.endDate(nil)]
         switch self {
         case .enable, .deactivate:
             guard !isScheduled else {
@@ -32,15 +39,14 @@ public enum KeyTransition: Sendable, Hashable {
                     "\(key.title) is \(key.state.phrase); `custodyctl key destroy \(key.name) --cancel` with its version takes that back first")
             }
             let uses = Self.uses(key, encrypt: self == .enable, decrypt: true)
-            steps = uses.isEmpty ? [] : [clearing, uses]
+            return uses.isEmpty ? [] : clearing + uses
         case .disable:
-            steps = isScheduled ? [] : [clearing, Self.uses(key, encrypt: false, decrypt: false)]
+            return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false)
         case .scheduleDestruction(let day):
-            steps = isScheduled ? [] : [clearing, Self.uses(key, encrypt: false, decrypt: false), [.date(.endDate, day)]]
+            return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false) + [.endDate(day)]
         case .cancelDestruction:
-            steps = isScheduled ? [clearing] : []
+            return isScheduled ? clearing : []
         }
-        return steps.filter { !$0.isEmpty }
     }
 
     /// Whether the token shows what the change was to bring about.
@@ -52,9 +58,10 @@ public enum KeyTransition: Sendable, Hashable {
         }
     }
 
-    /// Those of the two attributes that do not have the wanted value.
-    private static func uses(_ key: KeyObject, encrypt: Bool, decrypt: Bool) -> [Attribute] {
-        [(AttributeType.encrypt, encrypt), (.decrypt, decrypt)]
+    /// The two attributes, if one of them has not the wanted value.
+    private static func uses(_ key: KeyObject, encrypt: Bool, decrypt: Bool) -> [Step] {
+        let changes = [(AttributeType.encrypt, encrypt), (.decrypt, decrypt)]
             .filter { key.attributes.bool($0.0) != $0.1 }.map { Attribute.bool($0.0, $0.1) }
+        return changes.isEmpty ? [] : [.uses(changes)]
     }
 }

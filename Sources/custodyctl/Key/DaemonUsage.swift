@@ -3,6 +3,7 @@ import Custody
 import CustodyClient
 import CustodyProtocol
 import Glibc
+import PKCS11
 import ToolSupport
 
 /// What the running daemon has counted of each version's uses. The rest is on the token and needs no daemon, so its
