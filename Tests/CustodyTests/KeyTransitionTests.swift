@@ -111,33 +111,38 @@ import Testing
         }
     }
 
+    /// A disabled key with an end.
+    private func make(
+        _ session: borrowing Session, _ change: (inout RootKeyTemplate) -> Void, _ day: UTCDay = past, _ more: [Attribute] = [],
+        id: [UInt8] = KeyID(newFor: 1).bytes
+    ) throws -> KeyObject {
+        var template = RootKeyTemplate(id: id)
+        (template.encrypt, template.decrypt) = (false, false)
+        change(&template)
+        let object = try template.generate(session)
+        if !more.isEmpty { try session.setAttributes(of: object, more) }
+        try KeyDates.set(.endDate, day, of: try KeyObject(object, session), session)
+        return try KeyObject(object, session)
+    }
+
     @Test func onlyWhatIsScheduledAndARootKeyIsDue() async throws {
         try await SoftHSM.withToken { token in
             try token.withSession { session in
-                func make(_ change: (inout RootKeyTemplate) -> Void, _ day: UTCDay = Self.past, _ more: [Attribute] = [.bool(.derive, false)], id: [UInt8] = KeyID(newFor: 1).bytes) throws -> KeyObject {
-                    var template = RootKeyTemplate(id: id)
-                    (template.encrypt, template.decrypt) = (false, false)
-                    change(&template)
-                    let object = try template.generate(session)
-                    try session.setAttributes(of: object, more)
-                    try KeyDates.set(.endDate, day, of: try KeyObject(object, session), session)
-                    return try KeyObject(object, session)
-                }
-                #expect(try make({ _ in }).isDue(.today))
-                #expect(try !make({ _ in }, .today).isDue(.today), "its day is not over")
-                #expect(try !make({ _ in }, Self.day).isDue(.today))
-                #expect(try !make({ $0.encrypt = true }).isDue(.today))
-                #expect(try !make({ $0.decrypt = true }).isDue(.today))
-                #expect(try !make({ $0.wrap = true }).isDue(.today), "a stranger's key that wraps others")
-                #expect(try !make({ $0.extractable = true }).isDue(.today))
-                #expect(try !make({ _ in }, Self.past, [.bool(.sign, true)]).isDue(.today))
-                #expect(try !make({ _ in }, id: [1, 2, 3]).isDue(.today))
+                #expect(try make(session, { _ in }).isDue(.today))
+                #expect(try !make(session, { _ in }, .today).isDue(.today), "its day is not over")
+                #expect(try !make(session, { _ in }, Self.day).isDue(.today))
+                #expect(try !make(session, { $0.encrypt = true }).isDue(.today))
+                #expect(try !make(session, { $0.decrypt = true }).isDue(.today))
+                #expect(try !make(session, { $0.wrap = true }).isDue(.today), "a stranger's key that wraps others")
+                #expect(try !make(session, { $0.extractable = true }).isDue(.today))
+                #expect(try !make(session, { _ in }, Self.past, [.bool(.sign, true)]).isDue(.today))
+                #expect(try !make(session, { _ in }, id: [1, 2, 3]).isDue(.today))
 
                 // What changed since it was found is not destroyed.
-                let due = try make({ _ in })
+                let due = try make(session, { _ in })
                 try KeyDates.set(.endDate, nil, of: due, session)
                 #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, session))
-                try session.setAttributes(of: due.object)
+                try KeyDates.set(.endDate, Self.past, of: due, session)
                 #expect(try KeyProvisioner.destroyIfDue(due, today: .today, session))
                 #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, session), "it is gone")
             }

@@ -186,9 +186,9 @@ import Testing
 
     @Test func severalGenerateOneKeyAtOnce() async throws {
         let installation = try await Installation.ready(keys: [])
-        let codes = try await withThrowingTaskGroup(of: ExitStatus.self) { group in
+        let codes = try await withThrowingTaskGroup(of: TestSupport.ExitStatus.self) { group in
             for _ in 0..<4 { group.addTask { try await installation.ctl("key", "generate", "payments").status } }
-            return try await group.reduce(into: [ExitStatus]()) { $0.append($1) }
+            return try await group.reduce(into: [TestSupport.ExitStatus]()) { $0.append($1) }
         }
         #expect(codes.filter { $0 == .exited(0) }.count == 1, "\(codes)")
         let versions = try await installation.json("key", "list")["keys"][0]["versions"].array

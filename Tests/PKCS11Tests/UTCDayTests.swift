@@ -41,21 +41,22 @@ import Testing
         }
     }
 
+    private func dates(of key: ObjectHandle, _ session: borrowing Session) throws -> [String?] {
+        let attributes = try session.attributes(of: key, [.startDate, .endDate])
+        return [attributes.date(.startDate), attributes.date(.endDate)]
+    }
+
     /// Of a public object: SoftHSM can't give back a private one's.
     @Test func aDateIsSetAndTakenAway() async throws {
         try await SoftHSM.withToken { token in
             try token.withSession { session in
                 let (start, end) = (try #require(UTCDay(year: 2026, month: 1, day: 31)), try #require(UTCDay(year: 2027, month: 2, day: 1)))
                 let key = try session.generateKey(.aesKeyGeneration, [Attribute].aesKey(label: "k", onToken: true).filter { $0.type != .isPrivate } + [.bool(.isPrivate, false), .date(.startDate, start)])
-                func dates() throws -> [String?] {
-                    let attributes = try session.attributes(of: key, [.startDate, .endDate])
-                    return [attributes.date(.startDate), attributes.date(.endDate)]
-                }
-                #expect(try dates() == ["2026-01-31", nil])
+                #expect(try dates(of: key, session) == ["2026-01-31", nil])
                 try session.setAttributes(of: key, [.date(.endDate, end)])
-                #expect(try dates() == ["2026-01-31", "2027-02-01"])
+                #expect(try dates(of: key, session) == ["2026-01-31", "2027-02-01"])
                 try session.setAttributes(of: key, [.date(.endDate, nil)])
-                #expect(try dates() == ["2026-01-31", nil])
+                #expect(try dates(of: key, session) == ["2026-01-31", nil])
             }
         }
     }

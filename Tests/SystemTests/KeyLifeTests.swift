@@ -72,7 +72,7 @@ import Testing
         _ pair: Pair, _ change: () async throws -> Void
     ) async throws -> (started: ContinuousClock.Instant, returned: ContinuousClock.Instant, last: ContinuousClock.Instant) {
         let blob = try await pair.clients[0].wrap(SecretBytes([1, 2, 3]), key: "root").blob
-        let seen = Mutex<(count: [Int], failures: [Int], last: ContinuousClock.Instant, isOver: Bool)>(([0, 0], [0, 0], .now, false))
+        let seen = Shared(Seen())
         return try await withThrowingTaskGroup(of: Void.self) { group in
             for index in 0..<8 {
                 let daemon = index % 2
@@ -106,8 +106,7 @@ import Testing
     /// 64 callers of two daemons: no call fails, the new version wraps within a second, and all blobs open afterwards.
     @Test func rotationUnderFullLoad() async throws {
         try await Pair.with { pair in
-            struct Wrap { let version: UInt32; let began: ContinuousClock.Instant; let payload: [UInt8]; let blob: [UInt8] }
-            let state = Mutex<(wraps: [Wrap], isOver: Bool)>(([], false))
+            let state = Shared<(wraps: [Wrap], isOver: Bool)>(([], false))
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for caller in 0..<64 {
                     let client = pair.clients[caller % 2]
@@ -222,6 +221,30 @@ import Testing
             }
         }
     }
+}
+
+/// What the callers of both daemons saw.
+private struct Seen {
+    var count = [0, 0]
+    var failures = [0, 0]
+    var last = ContinuousClock.now
+    var isOver = false
+}
+
+private struct Wrap {
+    let version: UInt32
+    let began: ContinuousClock.Instant
+    let payload: [UInt8]
+    let blob: [UInt8]
+}
+
+/// What several tasks change.
+private final class Shared<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    func withLock<R: Sendable>(_ body: (inout Value) -> R) -> R { value.withLock { value in body(&value) } }
 }
 
 /// Two daemons on one token, with a client each.
