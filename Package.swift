@@ -163,7 +163,7 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "CSystemShim", "SecureMemory", "TestSupport", nioCore,
+                "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-load",

@@ -94,6 +94,8 @@ public struct Attribute: Sendable, Hashable {
     public static func label(_ value: String) -> Attribute { Attribute(.label, bytes: Array(value.utf8)) }
     public static func application(_ value: String) -> Attribute { Attribute(.application, bytes: Array(value.utf8)) }
     public static func id(_ value: [UInt8]) -> Attribute { Attribute(.id, bytes: value) }
+    /// A CK_DATE; nil is the empty value, which takes a date away.
+    public static func date(_ type: AttributeType, _ day: UTCDay?) -> Attribute { Attribute(type, bytes: day?.dateBytes ?? []) }
     /// The key's value, to create an object from known bytes. Custody never does; its tests do.
     public static func value(_ value: [UInt8]) -> Attribute { Attribute(.value, bytes: value) }
 }
@@ -123,13 +125,11 @@ public struct AttributeSet: Sendable, Hashable {
         AttributeSet(values: values.merging([attribute.type: attribute.bytes]) { _, new in new })
     }
 
-    /// A CK_DATE as `YYYY-MM-DD`; nil if the object has none.
-    public func date(_ type: AttributeType) -> String? {
-        guard let bytes = values[type], bytes.count == 8 else { return nil }
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard text.allSatisfy(\.isNumber) else { return nil }
-        return "\(text.prefix(4))-\(text.dropFirst(4).prefix(2))-\(text.suffix(2))"
-    }
+    /// A CK_DATE; nil if the object has none, or something in its place that is no day.
+    public func day(_ type: AttributeType) -> UTCDay? { values[type].flatMap { UTCDay(date: $0) } }
+
+    /// The same as `YYYY-MM-DD`.
+    public func date(_ type: AttributeType) -> String? { day(type)?.description }
 
     public func isKeyType(_ type: KeyType) -> Bool { number(.keyType) == type.rawValue }
 }

@@ -7,7 +7,8 @@ import Testing
     private static let commands: [[String]] = [
         [], ["status"], ["wrap"], ["unwrap"], ["rewrap"], ["data-key"], ["slot"], ["slot", "list"], ["token"], ["token", "init"],
         ["token", "show"], ["token", "set-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
-        ["key", "destroy"], ["doctor"], ["policy"], ["policy", "check"], ["policy", "show"], ["audit"], ["audit", "init"],
+        ["key", "deactivate"], ["key", "disable"], ["key", "enable"], ["key", "destroy"],
+        ["doctor"], ["policy"], ["policy", "check"], ["policy", "show"], ["audit"], ["audit", "init"],
         ["audit", "verify"], ["audit", "show"], ["reload"],
     ]
 

@@ -59,12 +59,13 @@ public final class KeyCatalog: Sendable {
         _ session: borrowing Session, _ trials: [ProofKey: ProofOfCustody.Trial]
     ) throws(PKCS11Error) -> (KeyRing, [ProofKey: ProofOfCustody.Trial]) {
         struct Candidate { let object: ObjectHandle; let name: String; let id: KeyID; let attributes: AttributeSet }
+        let dates = KeyDates(session)
         var candidates: [Candidate] = []
         var strangers: [KeyRing.Stranger] = []
         for object in try session.objects(.secretKey, matching: [.bool(.token, true), .keyType(.aes)]) {
             let attributes: AttributeSet
             do throws(PKCS11Error) {
-                attributes = try session.attributes(of: object, ProofOfCustody.attributeTypes)
+                attributes = try dates.attributes(of: object, ProofOfCustody.attributeTypes, session)
             } catch {
                 switch Fault(error) {
                 case .objectGone: continue  // removed between the search and the reading

@@ -1,11 +1,12 @@
 import ByteEncoding
+import Glibc
 import PKCS11
 
-/// Makes and destroys versions of root keys on the token.
+/// Makes versions of root keys on the token, changes their state, and destroys them.
 ///
 /// Needs a read-write session with the user logged in. Some tokens answer C_GenerateKey before the key is on their disk. So
 /// a version is made disabled: no daemon that sees it uses it. Whoever calls has to sync, finalise the module, find the key
-/// from a fresh process and ``activate(_:_:)`` it there, and sync again, before saying that it exists.
+/// from a fresh process and ``change(_:_:_:)`` it to active there, and sync again, before saying that it exists.
 public enum KeyProvisioner {
     /// The template of a root key's version, every attribute written out: the tokens' defaults differ and some are
     /// dangerous.
@@ -28,20 +29,33 @@ public enum KeyProvisioner {
     ///   made a key that fails the proof of custody; that key is destroyed.
     public static func generate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
-        guard try objects(named: name, session).isEmpty else {
+        guard try objects(named: name, session).isEmpty, let key = try make(name, version: 1, session) else {
             throw CustodyError(
                 .invalidRequest,
                 "the token has a key '\(name)' already; `custodyctl key rotate \(name)` adds a version, `custodyctl key show \(name)` shows it")
         }
-        return try make(name, version: 1, session)
+        return key
     }
 
-    /// Makes the next version of a root key, disabled; once active it is the one that wraps. Its number is one more than the
-    /// highest there is, whatever state that one is in.
+    /// Makes the next version of a root key, disabled. Its number is one more than the highest there is, whatever state that
+    /// one is in; if another process makes a version of the same number meanwhile, one of the two takes the next.
     ///
     /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, else as ``generate(_:_:)``.
     public static func rotate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
+        for _ in 1...attempts {
+            if let key = try make(name, version: try nextVersion(name, session), session) { return key }
+        }
+        throw CustodyError(
+            .invalidRequest, "too many other processes add versions to key '\(name)' at this time; nothing was added, try again")
+    }
+
+    // MARK: Steps
+
+    /// Of as many processes that rotate a key at once, one has its number after every attempt.
+    private static let attempts = 50
+
+    private static func nextVersion(_ name: String, _ session: borrowing Session) throws(CustodyError) -> UInt32 {
         let present = try objects(named: name, session)
         guard !present.isEmpty else {
             throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key generate \(name)` makes it")
@@ -54,53 +68,11 @@ public enum KeyProvisioner {
         guard highest < .max else {
             throw CustodyError(.keyNotUsable, "key '\(name)' has reached the highest version number; make a key of another name")
         }
-        return try make(name, version: highest + 1, session)
+        return highest + 1
     }
 
-    /// Lets a disabled version wrap and unwrap.
-    ///
-    /// - Returns: The version as the token shows it afterwards.
-    /// - Throws: ``CustodyError`` with `keyRefused` if the token does not let its attributes be changed.
-    public static func activate(_ key: KeyInspection, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
-        do {
-            try session.setAttributes(of: key.object, [.bool(.encrypt, true), .bool(.decrypt, true)])
-        } catch {
-            throw CustodyError(
-                .keyRefused, "the token does not let \(title(key)) be activated, so it stays disabled: \(error)")
-        }
-        let now = try reaching("read \(title(key))") { () throws(PKCS11Error) in try KeyInspection(key.object, session) }
-        guard now.state == .active else {
-            throw CustodyError(.keyRefused, "the token said that \(title(key)) was activated, but shows it otherwise")
-        }
-        return now
-    }
-
-    /// Removes one version for ever: what was wrapped under it never opens again.
-    ///
-    /// - Throws: ``CustodyError``; also if the token still shows the object afterwards.
-    public static func destroy(_ key: KeyInspection, _ session: borrowing Session) throws(CustodyError) {
-        do {
-            try session.destroyObject(key.object)
-        } catch {
-            throw failed("destroy \(title(key))", error)
-        }
-        let remaining = try reaching("look for \(title(key))") { () throws(PKCS11Error) in
-            try session.objects(.secretKey, matching: [.id(key.idBytes), .label(key.name)])
-        }
-        guard !remaining.contains(key.object) else {
-            throw CustodyError(.internalError, "the token said that \(title(key)) was destroyed but still shows it")
-        }
-    }
-
-    /// How errors name a key object.
-    public static func title(_ key: KeyInspection) -> String {
-        key.id.map { "key '\(key.name)' version \($0.version) (CKA_ID \($0))" }
-            ?? "key '\(key.name)' (CKA_ID \(key.idBytes.isEmpty ? "empty" : hexadecimal(key.idBytes)))"
-    }
-
-    // MARK: Steps
-
-    private static func make(_ name: String, version: UInt32, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
+    /// - Returns: nil if the number went to another process; then nothing is left behind.
+    private static func make(_ name: String, version: UInt32, _ session: borrowing Session) throws(CustodyError) -> KeyInspection? {
         let id = KeyID(newFor: version)
         // NSS replaces the object that has the id and answers CKR_OK.
         let sameID = try reaching("search for the new CKA_ID") { () throws(PKCS11Error) in
@@ -109,14 +81,12 @@ public enum KeyProvisioner {
         guard sameID.isEmpty else {
             throw CustodyError(.internalError, "the token has an object with the fresh CKA_ID \(id) already; nothing was changed, try again")
         }
-        let object: ObjectHandle
-        do {
-            object = try session.generateKey(.aesKeyGeneration, template(name: name, id: id))
-        } catch {
-            throw failed("generate key '\(name)' version \(version)", error)
+        let object = try reaching("generate key '\(name)' version \(version)") { () throws(PKCS11Error) in
+            try generateObject(template(name: name, id: id), session)
         }
         do throws(CustodyError) {
-            return try prove(object, name, id, session)
+            let key = try prove(object, name, id, session)
+            if try claim(name, id, session) { return dated(key, session) }
         } catch {
             var refusal = error
             do {
@@ -127,6 +97,52 @@ public enum KeyProvisioner {
             }
             throw refusal
         }
+        try reaching("destroy the disabled key with CKA_ID \(id), whose number another process has taken") { () throws(PKCS11Error) in
+            try session.destroyObject(object)
+        }
+        return nil
+    }
+
+    /// C_GenerateKey with the day of the making, for tokens that keep one.
+    private static func generateObject(_ template: [Attribute], _ session: borrowing Session) throws(PKCS11Error) -> ObjectHandle {
+        guard KeyDates.areKept(session) else { return try session.generateKey(.aesKeyGeneration, template) }
+        do throws(PKCS11Error) {
+            return try session.generateKey(.aesKeyGeneration, template + [.date(.startDate, .today)])
+        } catch {
+            switch error.returnValue {
+            case .attributeTypeInvalid?, .attributeValueInvalid?, .attributeReadOnly?, .templateInconsistent?:
+                return try session.generateKey(.aesKeyGeneration, template)
+            default: throw error
+            }
+        }
+    }
+
+    /// The key with the day of its making, also on a token that did not keep it. A version without one is as good.
+    private static func dated(_ key: KeyInspection, _ session: borrowing Session) -> KeyInspection {
+        guard key.attributes.day(.startDate) == nil else { return key }
+        try? KeyDates.set(.startDate, .today, of: key.key, session)
+        var dated = key
+        if let read = try? KeyObject(key.object, session) { dated.key = read }
+        return dated
+    }
+
+    /// Whether the new, still disabled version may keep its number: not if there is another one of the name and number.
+    ///
+    /// Everybody looks after making, so of two that made one number at least the later sees the other. Who sees a smaller
+    /// id, or a version that was activated (its maker saw nobody), gives way at once. Who sees only greater ids waits until
+    /// their makers have seen it and gone; one that stays was made by a process that looked too early or was killed, and
+    /// has the number.
+    private static func claim(_ name: String, _ id: KeyID, _ session: borrowing Session) throws(CustodyError) -> Bool {
+        let end = ContinuousClock.now + .seconds(3)
+        while true {
+            let rivals = try reaching("look for key '\(name)'") { () throws(PKCS11Error) in
+                try KeyObject.all(named: name, session).filter { $0.id?.version == id.version && $0.id != id }
+            }
+            if rivals.isEmpty { return true }
+            let mustGiveWay = rivals.contains { $0.state != .disabled || hexadecimal($0.idBytes) < id.description }
+            if mustGiveWay || ContinuousClock.now > end { return false }
+            usleep(10_000)
+        }
     }
 
     private static func prove(
@@ -136,13 +152,13 @@ public enum KeyProvisioner {
         guard found == [object] else {
             throw CustodyError(.keyRefused, "the token shows \(found.count) objects with the CKA_ID \(id) of the key that it just made")
         }
-        let key = try reaching("read the new key") { () throws(PKCS11Error) in try KeyInspection(object, session) }
+        let key = try reaching("read the new key") { () throws(PKCS11Error) in KeyInspection(try KeyObject(object, session), session) }
         guard key.name == name, key.id == id else {
-            throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(title(key))")
+            throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(key.key.title)")
         }
         guard key.isProven, key.state == .disabled else {
             let findings = key.findings.isEmpty ? ["it was to be made disabled"] : key.findings
-            throw CustodyError(.keyRefused, "the token made \(title(key)) but it fails the proof of custody: " + findings.joined(separator: "; "))
+            throw CustodyError(.keyRefused, "the token made \(key.key.title) but it fails the proof of custody: " + findings.joined(separator: "; "))
         }
         return key
     }
@@ -159,7 +175,7 @@ public enum KeyProvisioner {
         }
     }
 
-    private static func reaching<R>(_ what: String, _ body: () throws(PKCS11Error) -> R) throws(CustodyError) -> R {
+    static func reaching<R>(_ what: String, _ body: () throws(PKCS11Error) -> R) throws(CustodyError) -> R {
         do {
             return try body()
         } catch {
@@ -167,7 +183,7 @@ public enum KeyProvisioner {
         }
     }
 
-    private static func failed(_ what: String, _ error: PKCS11Error) -> CustodyError {
+    static func failed(_ what: String, _ error: PKCS11Error) -> CustodyError {
         CustodyError(Fault(error) == .pin ? .tokenLocked : .tokenUnavailable, "the token could not \(what): \(error)")
     }
 }

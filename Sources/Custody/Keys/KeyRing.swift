@@ -46,7 +46,7 @@ public struct KeyRing: Sendable {
         for version in versions.reversed() {
             if case .refused(let reason) = version.state { throw CustodyError(.keyRefused, reason) }
         }
-        throw CustodyError(.keyNotUsable, "\(newest.title) is \(newest.state.word) and no other version is active")
+        throw CustodyError(.keyNotUsable, "\(newest.title) is \(newest.state.phrase) and no other version is active")
     }
 
     /// The version that a blob names, if it may open blobs.
@@ -60,7 +60,7 @@ public struct KeyRing: Sendable {
         }
         switch version.state {
         case .active, .deactivated: return version
-        case .disabled, .scheduledForDestruction: throw CustodyError(.keyNotUsable, "\(version.title) is \(version.state.word)")
+        case .disabled, .scheduledForDestruction: throw CustodyError(.keyNotUsable, "\(version.title) is \(version.state.phrase)")
         case .refused(let reason): throw CustodyError(.keyRefused, reason)
         }
     }

@@ -16,12 +16,15 @@ public struct KeyVersion: Sendable {
         case refused(reason: String)
 
         /// The state that the object's attributes stand for.
+        ///
+        /// A date alone schedules nothing: only a version that the token says is of no use to anybody may be destroyed.
         init(_ attributes: AttributeSet) {
             self =
-                switch (attributes.bool(.encrypt) ?? false, attributes.bool(.decrypt) ?? false) {
+                switch (attributes.bool(.encrypt), attributes.bool(.decrypt)) {
                 case (true, true): .active
-                case (false, true): .deactivated
-                default: attributes.date(.endDate).map { .scheduledForDestruction(after: $0) } ?? .disabled
+                case (_, true): .deactivated
+                case (false, false): attributes.date(.endDate).map { .scheduledForDestruction(after: $0) } ?? .disabled
+                default: .disabled
                 }
         }
 
@@ -34,6 +37,11 @@ public struct KeyVersion: Sendable {
             case .scheduledForDestruction: "scheduled-for-destruction"
             case .refused: "refused"
             }
+        }
+
+        /// How sentences speak of it.
+        public var phrase: String {
+            if case .scheduledForDestruction(let day) = self { "scheduled for destruction after \(day)" } else { word }
         }
     }
 

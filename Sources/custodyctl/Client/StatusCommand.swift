@@ -47,11 +47,12 @@ struct StatusCommand: AsyncParsableCommand {
         table.show()
         guard !document.keys.isEmpty else { return print("\nThe token holds no keys.") }
         print("")
-        var keys = Table(["KEY", "VERSION", "STATE", "USES", "CKA_ID", "NOTE"])
+        var keys = Table(["KEY", "VERSION", "STATE", "CREATED", "USES", "CKA_ID", "NOTE"])
         for key in document.keys {
             for version in key.versions {
                 let note = [version.wraps ? "wraps" : nil, version.destroyAfter.map { "to be destroyed after \($0)" }, version.detail]
-                keys.add(key.name, "\(version.version)", version.state, "\(version.uses)", version.id, note.compactMap { $0 }.joined(separator: "; "))
+                keys.add(
+                    key.name, "\(version.version)", version.state, version.created ?? "-", "\(version.uses)", version.id, note.compactMap { $0 }.joined(separator: "; "))
             }
         }
         keys.show()

@@ -30,7 +30,7 @@ struct FindKeyCommand: ParsableCommand {
                 throw ToolError("key-not-found", "the token shows \(found.count) keys '\(name)' with the CKA_ID \(id)")
             }
             guard found[0].isProven else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
-            _ = try KeyProvisioner.activate(found[0], session)
+            _ = try KeyProvisioner.change(found[0].key, .enable, session)
         }
     }
 }

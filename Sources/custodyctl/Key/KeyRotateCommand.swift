@@ -7,8 +7,9 @@ struct KeyRotateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rotate", abstract: "Add a version to a root key; the new one wraps from now on.",
         discussion: """
-            Older versions keep opening what was wrapped under them. The new number is one more than the highest on the \
-            token, whatever state that version is in.
+            Older versions keep opening what was wrapped under them, and running daemons need no restart. The new number is \
+            one more than the highest on the token, whatever state that version is in. If the newest version was destroyed, \
+            its number comes again; its CKA_ID, which is what blobs name, is random and never does.
 
             Example: custodyctl key rotate payments
             """)

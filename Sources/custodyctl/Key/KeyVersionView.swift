@@ -35,6 +35,9 @@ struct KeyVersionView: Encodable {
     /// The CKA_ID in hexadecimal.
     let id: String
     let state: String
+    /// Days in UTC: when it was made, if the token tells, and the last one on which it can't be destroyed yet.
+    let created: String?
+    let destroyAfter: String?
     /// Why it is refused; absent if it is not.
     let reason: String?
     /// Why it is used in spite of the findings: an exception in the configuration.
@@ -54,6 +57,8 @@ struct KeyVersionView: Encodable {
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
         case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }
+        created = key.attributes.date(.startDate)
+        destroyAfter = if case .scheduledForDestruction(let day) = key.state { day } else { nil }
         exception = known?.exception
         proven = key.isProven
         findings = key.findings
@@ -70,6 +75,8 @@ struct KeyVersionView: Encodable {
         print("\(Table.printable(name)) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
         var table = Table(indent: 2)
         table.add("CKA_ID", id.isEmpty ? "empty" : id)
+        table.add("Created", created ?? "not told")
+        if let destroyAfter { table.add("Destruction", "scheduled: it may be destroyed after \(destroyAfter)") }
         // The proof's findings are a reason of their own, below.
         if let reason, findings.isEmpty || version == nil { table.add("Reason", reason) }
         if let exception { table.add("Exception", exception) }
@@ -88,7 +95,7 @@ struct KeyVersionView: Encodable {
         case .id: attributes.bytes(type).map { hexadecimal($0) }
         case .keyType: attributes.isKeyType(.aes) ? "AES" : attributes.number(type).map { "\($0)" }
         case .valueLength: attributes.number(type).map { "\($0)" }
-        case .startDate, .endDate: attributes.date(type)
+        case .startDate, .endDate: attributes.date(type) ?? attributes.bytes(type).map { $0.isEmpty ? "none" : "not a date" }
         default: attributes.bool(type).map { $0 ? "true" : "false" }
         }
     }

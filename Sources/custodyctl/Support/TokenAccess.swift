@@ -43,13 +43,23 @@ struct TokenAccess {
     func withUserSession<R>(
         readWrite: Bool, _ body: (Module, TokenInfo, borrowing Session, SecretBytes) throws -> R
     ) throws -> R {
-        try withModule { module in
-            let token = try token(module)
-            try Self.checkUserPIN(token)
-            let pin = try pin.read()
-            let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
-            try Self.logIn(session, pin)
-            return try body(module, token, session, pin)
+        var attempts = 1
+        while true {
+            do {
+                return try withModule { module in
+                    let token = try token(module)
+                    try Self.checkUserPIN(token)
+                    let pin = try pin.read()
+                    let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
+                    try Self.logIn(session, pin)
+                    return try body(module, token, session, pin)
+                }
+            } catch let error as PKCS11Error where error.code == .tokenNotFound && attempts < 5 {
+                // SoftHSM writes its token's file anew at every login and shows no token to who starts at that moment; a
+                // kill switch must not fail for that. No PIN was tried yet.
+                attempts += 1
+                usleep(30_000)
+            }
         }
     }
 
