@@ -20,7 +20,9 @@ extension Configuration {
             checkpointRecords: table.int("checkpoint-records", in: 1...10_000_000, default: 10_000),
             checkpointInterval: .milliseconds(table.int("checkpoint-interval-ms", in: 10...86_400_000, default: 10_000)),
             tokenAnchorInterval: .milliseconds(table.int("token-anchor-interval-ms", in: 0...86_400_000, default: 60_000)),
-            journal: table.bool("journal", default: false))
+            journal: table.bool("journal", default: false),
+            journalSocket: table.string(
+                "journal-socket", expected: "the path of journald's socket", default: "/run/systemd/journal/socket") ?? "")
     }
 
     static func stateDirectory(_ table: TableReader, _ absolute: (String) -> String) -> String {

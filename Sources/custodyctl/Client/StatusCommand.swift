@@ -37,7 +37,7 @@ struct StatusCommand: AsyncParsableCommand {
         if let detail = rules.detail { table.add("", "TROUBLE: \(detail)") }
         let audit = document.audit
         table.add("audit log", audit.writable
-            ? "\(audit.file), line \(audit.sequence), durability \(audit.durability)"
+            ? "writable: \(audit.file), line \(audit.sequence), durability \(audit.durability)"
             : "CAN'T BE WRITTEN, every operation fails: \(audit.detail ?? audit.file)")
         table.add("checkpoint", audit.checkpointSequence.map { "line \($0) at \(audit.checkpointTime ?? ""), anchored in: \(audit.anchor)" } ?? "none yet")
         if let detail = audit.checkpointDetail { table.add("", "TROUBLE: \(detail)") }
