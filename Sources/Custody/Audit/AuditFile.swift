@@ -93,22 +93,10 @@ final class AuditFile: Sendable {
     /// Makes the name of a new file last.
     func syncFolder() throws(AuditFailure) {
         guard isRegular else { return }
-        try Folder.sync(Folder.of(path))
-    }
-}
-
-/// Folders, as far as durability needs them.
-enum Folder {
-    static func of(_ path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    static func sync(_ folder: String) throws(AuditFailure) {
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw AuditFailure(folder, errno: errno) }
-        defer { close(descriptor) }
-        // Not every file system knows fsync of a folder.
-        guard fsync(descriptor) == 0 || errno == EINVAL else { throw AuditFailure("\(folder): fsync", errno: errno) }
+        do {
+            try AtomicFile.sync(folder: AtomicFile.folder(of: path))
+        } catch {
+            throw AuditFailure(error.description)
+        }
     }
 }

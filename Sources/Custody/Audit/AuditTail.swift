@@ -111,7 +111,7 @@ extension AuditTail {
     ///
     /// - Parameter log: If known, files of another log do not count.
     static func predecessor(of path: String, log: [UInt8]?) -> AuditTail? {
-        let folder = Folder.of(path)
+        let folder = AtomicFile.folder(of: path)
         let name = URL(fileURLWithPath: path).lastPathComponent
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         var found: AuditTail?

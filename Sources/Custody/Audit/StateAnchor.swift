@@ -36,14 +36,10 @@ struct StateAnchor: Sendable {
 
     /// Replaces it; whenever the machine dies, the old one or the new one is there.
     func write(_ checkpoint: AuditCheckpoint) throws(AuditFailure) {
-        let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw AuditFailure(temporary, errno: errno) }
-        defer { close(descriptor) }
-        let content = Array((checkpoint.text + "\n").utf8)
-        guard Glibc.write(descriptor, content, content.count) == content.count, fdatasync(descriptor) == 0,
-            rename(temporary, path) == 0
-        else { throw AuditFailure(temporary, errno: errno) }
-        try Folder.sync(folder)
+        do {
+            try AtomicFile.replace(path, with: Array((checkpoint.text + "\n").utf8))
+        } catch {
+            throw AuditFailure(error.description)
+        }
     }
 }

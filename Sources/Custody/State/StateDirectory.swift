@@ -39,7 +39,7 @@ public final class StateDirectory: Sendable {
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard file >= 0 else {
             if errno == ENOENT { return nil }
-            throw failed("open", name)
+            throw failed("can't open \(self.file(name)): \(String(cString: strerror(errno)))")
         }
         defer { close(file) }
         var content: [UInt8] = []
@@ -47,7 +47,7 @@ public final class StateDirectory: Sendable {
         while true {
             let count = Glibc.read(file, &buffer, buffer.count)
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw failed("read", name) }
+            guard count >= 0 else { throw failed("can't read \(self.file(name)): \(String(cString: strerror(errno)))") }
             if count == 0 { return content }
             content += buffer.prefix(count)
         }
@@ -55,25 +55,16 @@ public final class StateDirectory: Sendable {
 
     /// Puts a file in the place of the one of this name, on the disk when this returns.
     func replace(_ name: String, with content: [UInt8]) throws(CustodyError) {
-        let new = name + ".new"
-        let file = openat(descriptor, new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { throw failed("make", new) }
-        defer { close(file) }
-        var written = 0
-        while written < content.count {
-            let count = content.withUnsafeBytes { write(file, $0.baseAddress.map { $0 + written }, $0.count - written) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw failed("write", new) }
-            written += count
-        }
-        guard fdatasync(file) == 0, renameat(descriptor, new, descriptor, name) == 0, fsync(descriptor) == 0 else {
-            throw failed("replace", name)
+        do {
+            try AtomicFile.replace(file(name), with: content)
+        } catch {
+            throw failed(error.description)
         }
     }
 
-    private func failed(_ what: String, _ name: String) -> CustodyError {
+    private func failed(_ cause: String) -> CustodyError {
         CustodyError(
             .stateUnavailable, "the daemon can't keep its state; the operator has to make room or repair the state directory",
-            cause: "can't \(what) \(file(name)): \(String(cString: strerror(errno)))", retryAfterMilliseconds: 1_000)
+            cause: cause, retryAfterMilliseconds: 1_000)
     }
 }
