@@ -14,7 +14,9 @@ public final class RunningDaemon: Sendable {
     /// - Parameters:
     ///   - server: Further lines of the configuration's `[server]`.
     ///   - audit: Further lines of its `[audit]`.
-    public static func start(server: String = "", audit: String = "", auditFile: String = "audit.jsonl") async throws -> RunningDaemon {
+    public static func start(
+        server: String = "", audit: String = "", auditFile: String = "audit.jsonl"
+    ) async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
         try configure(token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
