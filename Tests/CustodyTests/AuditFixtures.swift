@@ -42,7 +42,8 @@ struct AuditPlace {
 
 extension AuditRecord {
     static func example(
-        _ outcome: AuditRecord.Outcome = .allowed(rule: "custody.toml:1"), key: String? = "root", context: EncryptionContext? = nil
+        _ outcome: AuditRecord.Outcome = .allowed(rule: "custody.toml:1"), key: String? = "root",
+        context: EncryptionContext? = nil
     ) -> AuditRecord {
         AuditRecord(
             operation: .wrap, keyName: key, keyID: nil, principal: .owner, connection: 3, request: 9, item: 1, context: context,

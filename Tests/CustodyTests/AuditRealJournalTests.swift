@@ -14,7 +14,8 @@ import Testing
 
     /// A journald with a /run of its own, so that it needs neither systemd nor the machine's journal; the test sees that
     /// folder through /proc.
-    @Test(.enabled(if: canRun, "needs root, systemd-journald and a machine id")) func theChainHoldsOverWhatTheJournalGivesBack() async throws {
+    @Test(.enabled(if: canRun, "needs root, systemd-journald and a machine id"))
+    func theChainHoldsOverWhatTheJournalGivesBack() async throws {
         let script = """
             mount --make-rprivate / && mount -t tmpfs tmpfs /run &&
             mkdir -p /run/systemd/journal "/run/log/journal/$(cat /etc/machine-id)" && exec \(Self.journald)

@@ -23,7 +23,7 @@ import Testing
         try place.write(2)
         let handle = try #require(FileHandle(forWritingAtPath: place.path))
         try handle.seekToEnd()
-        try handle.write(contentsOf: Array("{\"time\":\"".utf8) .prefix(torn) + [UInt8](repeating: 0x61, count: max(0, torn - 9)))
+        try handle.write(contentsOf: Array("{\"time\":\"".utf8).prefix(torn) + [UInt8](repeating: 0x61, count: max(0, torn - 9)))
         try handle.close()
         try place.write(1)
         let trail = try place.trail()
@@ -42,7 +42,8 @@ import Testing
         #expect(try place.trail().decisions.count == 2)
     }
 
-    @Test(arguments: ["audit.jsonl.1", "audit.jsonl-20261121"]) func aFileThatWasRotatedWhileItWasDownIsFound(_ name: String) throws {
+    @Test(arguments: ["audit.jsonl.1", "audit.jsonl-20261121"])
+    func aFileThatWasRotatedWhileItWasDownIsFound(_ name: String) throws {
         try place.write(3)
         // An older one that does not go as far, and a compressed one.
         try place.directory.write("audit.jsonl.2", try Data(contentsOf: URL(fileURLWithPath: place.path)).prefix(1))

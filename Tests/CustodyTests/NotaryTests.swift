@@ -16,7 +16,9 @@ import Testing
         let connection: TokenConnection
         let notary: Notary
 
-        init(_ token: SoftHSMToken, _ place: AuditPlace, module: String? = nil, _ change: (inout AuditSettings) -> Void = { _ in }) throws {
+        init(
+            _ token: SoftHSMToken, _ place: AuditPlace, module: String? = nil, _ change: (inout AuditSettings) -> Void
+        ) throws {
             self.place = place
             var settings = place.settings()
             change(&settings)
@@ -48,8 +50,9 @@ import Testing
     private func makeAuditKey(_ session: borrowing Session) throws {
         let value = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
         _ = try session.createObject([
-            .objectClass(.secretKey), .keyType(.genericSecret), .bool(.token, true), .bool(.isPrivate, true), .bool(.sensitive, true),
-            .bool(.extractable, false), .bool(.sign, true), .label(AuditKey.label), .id(KeyID(newFor: 1).bytes), .value(value),
+            .objectClass(.secretKey), .keyType(.genericSecret), .bool(.token, true), .bool(.isPrivate, true),
+            .bool(.sensitive, true), .bool(.extractable, false), .bool(.sign, true), .label(AuditKey.label), .id(KeyID(newFor: 1).bytes),
+            .value(value),
         ])
     }
 

@@ -45,5 +45,8 @@ public struct AuditTrail {
     /// The names of the events, in their order.
     public var events: [String] { lines.compactMap { $0["event"] as? String } }
 
+    /// Those of the log itself.
+    public var ownEvents: [String] { events.filter { $0.hasPrefix("log-") } }
+
     public func events(named name: String) -> [[String: Any]] { lines.filter { $0["event"] as? String == name } }
 }

@@ -7,7 +7,8 @@ extension AuditEvent {
 
     /// The first line of a file after a rotation, and of a daemon that was started.
     static func continues(log: [UInt8], previous: [UInt8], tornBytes: Int = 0) -> AuditEvent {
-        AuditEvent("log-continues", [("log", .text(hexadecimal(log))), ("previous", .text(hexadecimal(previous)))] + torn(tornBytes))
+        AuditEvent(
+            "log-continues", [("log", .text(hexadecimal(log))), ("previous", .text(hexadecimal(previous)))] + torn(tornBytes))
     }
 
     /// Lines that existed are not there any more.
@@ -29,7 +30,8 @@ extension AuditEvent {
     /// It could not be written for a while, and nothing was done in that time.
     static func writableAgain(failedFor duration: Duration, reason: String) -> AuditEvent {
         return AuditEvent(
-            "log-writable-again", [("failed_for_ms", .number(UInt64(clamping: duration.milliseconds))), ("reason", .text(reason))])
+            "log-writable-again",
+            [("failed_for_ms", .number(UInt64(clamping: duration.milliseconds))), ("reason", .text(reason))])
     }
 
     static let checkpointName = "checkpoint"

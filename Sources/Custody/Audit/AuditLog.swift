@@ -116,7 +116,8 @@ public final class AuditLog: Sendable {
     }
 
     private func tell(_ failure: AuditFailure) {
-        log.error("the audit log can't be written; every operation is refused until it can", metadata: ["cause": "\(failure.cause)"])
+        log.error(
+            "the audit log can't be written; every operation is refused until it can", metadata: ["cause": "\(failure.cause)"])
     }
 
     // MARK: Syncing
@@ -162,7 +163,8 @@ public final class AuditLog: Sendable {
     }
 
     private func syncIfDue() -> Duration {
-        guard case .interval(let interval) = settings.durability, let since = writer.withLock({ $0.unsyncedSince }) else { return .zero }
+        guard case .interval(let interval) = settings.durability, let since = writer.withLock({ $0.unsyncedSince })
+        else { return .zero }
         let pause = interval - since.duration(to: .now)
         if pause > .zero { return pause }
         try? sync()

@@ -41,7 +41,8 @@ struct AuditStart: Sendable {
         if let reason {
             sequence = known
             event = .resumes(
-                log: log, previous: hash, reason: reason, missing: firstMissing...max(firstMissing, known), tornBytes: file.tornBytes)
+                log: log, previous: hash, reason: reason, missing: firstMissing...max(firstMissing, known),
+                tornBytes: file.tornBytes)
         } else {
             sequence = last
             event = tail.line == nil ? .begins(log: log) : .continues(log: log, previous: hash, tornBytes: file.tornBytes)

@@ -81,7 +81,8 @@ struct AuditTail: Sendable, Equatable {
             let object = try? JSONSerialization.jsonObject(with: Data(line)) as? [String: Any],
             let sequence = object["sequence"] as? UInt64
         else { return nil }
-        let log = object["event"] == nil ? nil : (object["log"] as? String).flatMap { AuditChain.bytes(lowercaseHexadecimal: $0.utf8) }
+        let name = object["event"] == nil ? nil : object["log"] as? String
+        let log = name.flatMap { AuditChain.bytes(lowercaseHexadecimal: $0.utf8) }
         return (sequence, hash, log?.count == 16 ? log : nil)
     }
 
@@ -121,7 +122,8 @@ extension AuditTail {
             guard descriptor >= 0 else { continue }
             defer { close(descriptor) }
             // What can't be read, such as a compressed one, is none.
-            guard let tail = try? read(descriptor, path: file), let line = tail.line, tail.log != nil, log == nil || tail.log == log
+            guard let tail = try? read(descriptor, path: file), let line = tail.line, tail.log != nil,
+                log == nil || tail.log == log
             else { continue }
             if line.sequence > found?.line?.sequence ?? 0 { found = tail }
         }

@@ -84,7 +84,9 @@ struct AuditWriter: Sendable {
     }
 
     /// Returns false if the file turns out to be deleted.
-    private mutating func write(_ events: [AuditEvent], _ records: [AuditRecord], to file: AuditFile) throws(AuditFailure) -> Bool {
+    private mutating func write(
+        _ events: [AuditEvent], _ records: [AuditRecord], to file: AuditFile
+    ) throws(AuditFailure) -> Bool {
         var lines = ChainedLines(after: sequence, hash, time: clock.now(), capacity: 1_024 + (events.count + records.count) * 512)
         if let heading { lines.append(heading) }
         if let trouble {

@@ -144,7 +144,9 @@ struct NotaryDesk {
         }
         if let refusal {
             isTokenRefusing = true
-            log.warning("the token takes no anchor of the audit log: the state directory alone holds it", metadata: ["cause": "\(refusal)"])
+            log.warning(
+                "the token takes no anchor of the audit log: the state directory alone holds it",
+                metadata: ["cause": "\(refusal)"])
         } else {
             tokenAnchored = checkpoint.sequence
             tokenAnchoredAt = .now

@@ -13,7 +13,10 @@ struct StateAnchor: Sendable {
         guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
             throw CustodyError(
                 .auditUnavailable,
-                "cannot make the state directory \(folder): \(String(cString: strerror(errno))); the daemon's user must be able to write there")
+                """
+                cannot make the state directory \(folder): \(String(cString: strerror(errno))); the daemon's user must be able \
+                to write there
+                """)
         }
     }
 

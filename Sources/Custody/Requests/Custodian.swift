@@ -159,9 +159,15 @@ public final class Custodian: Sendable {
                 return result
             }
         }
-        let failure = write(records)
+        guard let failure = write(records) else {
+            for (errand, reply) in zip(errands, replies) { errand.completion(reply) }
+            return
+        }
         for (errand, reply) in zip(errands, replies) {
-            errand.completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
+            errand.completion(reply.map { result in
+                // Status tells of no key's content, and it is what tells the operator that the log can't be written.
+                if case .success(.status) = result { .success(.status(statusReport())) } else { .failure(failure) }
+            })
         }
     }
 
