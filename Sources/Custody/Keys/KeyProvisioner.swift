@@ -159,8 +159,12 @@ public enum KeyProvisioner {
         try reaching("search for key '\(name)'") { () throws(PKCS11Error) in
             var found: [(object: ObjectHandle, id: KeyID?)] = []
             for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(name)]) {
-                let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
-                found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                do throws(PKCS11Error) {
+                    let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
+                    found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                } catch where error.returnValue == .objectHandleInvalid {
+                    continue  // removed between the search and the reading
+                }
             }
             return found
         }

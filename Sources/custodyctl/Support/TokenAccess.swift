@@ -65,10 +65,13 @@ struct TokenAccess {
         }
     }
 
-    /// SoftHSM writes its token's file anew at every login, and shows no token, or one without a user PIN, to who starts at
-    /// that moment: a kill switch must not fail for that. No PIN was tried then.
+    /// SoftHSM writes its token's file anew at every login, and shows no token, one without a user PIN, or one that fails, to
+    /// who starts at that moment: a kill switch must not fail for that. No PIN was tried then.
     private static func mayBeBeingWritten(_ error: PKCS11Error) -> Bool {
-        error.code == .tokenNotFound || (error.function == .login && error.returnValue == .userPINNotInitialized)
+        switch (error.function, error.returnValue) {
+        case (.login?, .userPINNotInitialized?), (.login?, .generalError?): true
+        default: error.code == .tokenNotFound
+        }
     }
 
     static func logIn(_ session: borrowing Session, _ pin: SecretBytes) throws(PKCS11Error) {
