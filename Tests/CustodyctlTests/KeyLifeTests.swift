@@ -32,7 +32,7 @@ import Testing
         Step("deactivate", "deactivated", "it opens, and wraps no more"),
         Step("disable", "disabled", "it neither wraps nor opens"),
         Step("enable", "active", "it wraps and opens"),
-        Step(schedule, scheduled, "--cancel takes the schedule back"),
+        Step(schedule, scheduled, "takes the schedule back"),
         Step(schedule + " --days 7", scheduled, "is scheduled for destruction after"),
         Step("enable", nil, "--cancel"),
         Step("deactivate", nil, "--cancel"),
@@ -40,9 +40,9 @@ import Testing
         Step("destroy --cancel", "disabled", "it neither wraps nor opens"),
         Step("enable", "active", "it wraps and opens"),
         Step("deactivate", "deactivated", "it opens, and wraps no more"),
-        Step(schedule + " --days 7", scheduled, "--cancel takes the schedule back"),
+        Step(schedule + " --days 7", scheduled, "takes the schedule back"),
         Step("destroy --cancel", "disabled", "it neither wraps nor opens"),
-        Step(schedule + " --days 8", scheduled, "--cancel takes the schedule back"),
+        Step(schedule + " --days 8", scheduled, "takes the schedule back"),
     ]
 
     @Test func everyCommandFromEveryState() async throws {

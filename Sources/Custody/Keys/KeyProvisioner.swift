@@ -29,33 +29,20 @@ public enum KeyProvisioner {
     ///   made a key that fails the proof of custody; that key is destroyed.
     public static func generate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
-        guard try objects(named: name, session).isEmpty, let key = try make(name, version: 1, session) else {
+        guard try objects(named: name, session).isEmpty else {
             throw CustodyError(
                 .invalidRequest,
                 "the token has a key '\(name)' already; `custodyctl key rotate \(name)` adds a version, `custodyctl key show \(name)` shows it")
         }
-        return key
+        return try make(name, version: 1, session)
     }
 
     /// Makes the next version of a root key, disabled. Its number is one more than the highest there is, whatever state that
-    /// one is in; if another process makes a version of the same number meanwhile, one of the two takes the next.
+    /// one is in.
     ///
     /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, else as ``generate(_:_:)``.
     public static func rotate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
-        for _ in 1...attempts {
-            if let key = try make(name, version: try nextVersion(name, session), session) { return key }
-        }
-        throw CustodyError(
-            .invalidRequest, "too many other processes add versions to key '\(name)' at this time; nothing was added, try again")
-    }
-
-    // MARK: Steps
-
-    /// Of as many processes that rotate a key at once, one has its number after every attempt.
-    private static let attempts = 50
-
-    private static func nextVersion(_ name: String, _ session: borrowing Session) throws(CustodyError) -> UInt32 {
         let present = try objects(named: name, session)
         guard !present.isEmpty else {
             throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key generate \(name)` makes it")
@@ -68,11 +55,39 @@ public enum KeyProvisioner {
         guard highest < .max else {
             throw CustodyError(.keyNotUsable, "key '\(name)' has reached the highest version number; make a key of another name")
         }
-        return highest + 1
+        return try make(name, version: highest + 1, session)
     }
 
-    /// - Returns: nil if the number went to another process; then nothing is left behind.
-    private static func make(_ name: String, version: UInt32, _ session: borrowing Session) throws(CustodyError) -> KeyInspection? {
+    /// Gives way if another process has made a version of the same name and number, as several that rotate a key at once do;
+    /// to be called before the version is activated, by a process that did not make it.
+    ///
+    /// Everybody looks after making, so of two that made one number at least the later sees the other. Who sees a smaller
+    /// id, or a version that was activated (nobody was there when its maker looked), gives way at once. Who sees only
+    /// greater ids waits until they are gone; one that stays was there first or its maker was killed, and keeps the number.
+    ///
+    /// By a process that did not make it, because SoftHSM shows a process that has just made an object nothing that another
+    /// one made a moment before: it takes the other's change to the token's generation for its own.
+    ///
+    /// - Returns: Whether the version keeps its number; if not, it was destroyed.
+    public static func claim(_ key: KeyObject, _ session: borrowing Session) throws(CustodyError) -> Bool {
+        let end = ContinuousClock.now + .seconds(3)
+        while true {
+            let rivals = try reaching("look for key '\(key.name)'") { () throws(PKCS11Error) in
+                try KeyObject.all(named: key.name, session).filter { $0.id?.version == key.id?.version && $0.idBytes != key.idBytes }
+            }
+            if rivals.isEmpty { return true }
+            let mustGiveWay = rivals.contains { $0.state != .disabled || hexadecimal($0.idBytes) < hexadecimal(key.idBytes) }
+            if mustGiveWay || ContinuousClock.now > end {
+                try destroy(key, session)
+                return false
+            }
+            usleep(10_000)
+        }
+    }
+
+    // MARK: Steps
+
+    private static func make(_ name: String, version: UInt32, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         let id = KeyID(newFor: version)
         // NSS replaces the object that has the id and answers CKR_OK.
         let sameID = try reaching("search for the new CKA_ID") { () throws(PKCS11Error) in
@@ -85,8 +100,7 @@ public enum KeyProvisioner {
             try generateObject(template(name: name, id: id), session)
         }
         do throws(CustodyError) {
-            let key = try prove(object, name, id, session)
-            if try claim(name, id, session) { return dated(key, session) }
+            return dated(try prove(object, name, id, session), session)
         } catch {
             var refusal = error
             do {
@@ -97,10 +111,6 @@ public enum KeyProvisioner {
             }
             throw refusal
         }
-        try reaching("destroy the disabled key with CKA_ID \(id), whose number another process has taken") { () throws(PKCS11Error) in
-            try session.destroyObject(object)
-        }
-        return nil
     }
 
     /// C_GenerateKey with the day of the making, for tokens that keep one.
@@ -126,25 +136,6 @@ public enum KeyProvisioner {
         return dated
     }
 
-    /// Whether the new, still disabled version may keep its number: not if there is another one of the name and number.
-    ///
-    /// Everybody looks after making, so of two that made one number at least the later sees the other. Who sees a smaller
-    /// id, or a version that was activated (its maker saw nobody), gives way at once. Who sees only greater ids waits until
-    /// their makers have seen it and gone; one that stays was made by a process that looked too early or was killed, and
-    /// has the number.
-    private static func claim(_ name: String, _ id: KeyID, _ session: borrowing Session) throws(CustodyError) -> Bool {
-        let end = ContinuousClock.now + .seconds(3)
-        while true {
-            let rivals = try reaching("look for key '\(name)'") { () throws(PKCS11Error) in
-                try KeyObject.all(named: name, session).filter { $0.id?.version == id.version && $0.id != id }
-            }
-            if rivals.isEmpty { return true }
-            let mustGiveWay = rivals.contains { $0.state != .disabled || hexadecimal($0.idBytes) < id.description }
-            if mustGiveWay || ContinuousClock.now > end { return false }
-            usleep(10_000)
-        }
-    }
-
     private static func prove(
         _ object: ObjectHandle, _ name: String, _ id: KeyID, _ session: borrowing Session
     ) throws(CustodyError) -> KeyInspection {
@@ -168,8 +159,12 @@ public enum KeyProvisioner {
         try reaching("search for key '\(name)'") { () throws(PKCS11Error) in
             var found: [(object: ObjectHandle, id: KeyID?)] = []
             for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(name)]) {
-                let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
-                found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                do throws(PKCS11Error) {
+                    let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
+                    found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                } catch where error.returnValue == .objectHandleInvalid {
+                    continue  // removed between the search and the reading
+                }
             }
             return found
         }

@@ -30,6 +30,9 @@ struct FindKeyCommand: ParsableCommand {
                 throw ToolError("key-not-found", "the token shows \(found.count) keys '\(name)' with the CKA_ID \(id)")
             }
             guard found[0].isProven else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
+            guard try KeyProvisioner.claim(found[0].key, session) else {
+                throw ToolError("key-number-taken", "another process has the number; the key was destroyed", exit: ToolExit.busy)
+            }
             _ = try KeyProvisioner.change(found[0].key, .enable, session)
         }
     }

@@ -12,8 +12,9 @@ enum FreshProcess {
     /// Call after C_Finalize: nothing of the module may live on in a child.
     ///
     /// - Parameter pin: Goes to the child's standard input, where no other user can see it.
+    /// - Returns: False if another process has made a version of the same number: the key was destroyed again.
     /// - Throws: ``ToolError`` if the child does not find the key, or the proof of custody fails there.
-    static func findKey(_ name: String, _ id: KeyID, on token: TokenInfo, _ access: TokenAccess, pin: SecretBytes) throws {
+    static func findKey(_ name: String, _ id: KeyID, on token: TokenInfo, _ access: TokenAccess, pin: SecretBytes) throws -> Bool {
         // What was written goes to the disk now: not every module sees to it.
         sync()
         var arguments = [
@@ -47,11 +48,13 @@ enum FreshProcess {
         try? writer.close()
         let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
+        if process.terminationReason == .exit, process.terminationStatus == ToolExit.busy { return false }
         guard isWritten, process.terminationReason == .exit, process.terminationStatus == 0 else {
             let lines = said.trimmingCharacters(in: .whitespacesAndNewlines)
             throw unproven(lines.isEmpty ? "it ended with status \(process.terminationStatus)" : lines)
         }
         // The activation, too.
         sync()
+        return true
     }
 }

@@ -40,26 +40,37 @@ struct TokenAccess {
     }
 
     /// A session with the user logged in, by exactly one attempt at the PIN.
+    ///
+    /// - Parameter known: The PIN, if it was read before.
     func withUserSession<R>(
-        readWrite: Bool, _ body: (Module, TokenInfo, borrowing Session, SecretBytes) throws -> R
+        readWrite: Bool, pin known: SecretBytes? = nil, _ body: (Module, TokenInfo, borrowing Session, SecretBytes) throws -> R
     ) throws -> R {
+        var known = known
         var attempts = 1
         while true {
             do {
                 return try withModule { module in
                     let token = try token(module)
                     try Self.checkUserPIN(token)
-                    let pin = try pin.read()
+                    let pin = try known ?? pin.read()
+                    known = pin
                     let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
                     try Self.logIn(session, pin)
                     return try body(module, token, session, pin)
                 }
-            } catch let error as PKCS11Error where error.code == .tokenNotFound && attempts < 5 {
-                // SoftHSM writes its token's file anew at every login and shows no token to who starts at that moment; a
-                // kill switch must not fail for that. No PIN was tried yet.
+            } catch let error as PKCS11Error where Self.mayBeBeingWritten(error) && attempts < 5 {
                 attempts += 1
                 usleep(30_000)
             }
+        }
+    }
+
+    /// SoftHSM writes its token's file anew at every login, and shows no token, one without a user PIN, or one that fails, to
+    /// who starts at that moment: a kill switch must not fail for that. No PIN was tried then.
+    private static func mayBeBeingWritten(_ error: PKCS11Error) -> Bool {
+        switch (error.function, error.returnValue) {
+        case (.login?, .userPINNotInitialized?), (.login?, .generalError?): true
+        default: error.code == .tokenNotFound
         }
     }
 
