@@ -164,10 +164,7 @@ public final class TokenConnection: Sendable {
             case .look(let link):
                 do throws(PKCS11Error) {
                     // Some modules show a token that has vanished as one without objects: it says itself that it is there.
-                    let token = try link.module.tokenInfo(link.token.slot)
-                    guard token.serial == link.token.serial, token.label == link.token.label else {
-                        throw PKCS11Error(.getTokenInfo, .tokenNotRecognized)
-                    }
+                    try checkPresence(link)
                     try catalog.refresh(link.loginSession)
                     onLook(Look(ring: catalog.ring, isFirst: false))
                 } catch {
@@ -213,6 +210,22 @@ public final class TokenConnection: Sendable {
             case .closed: return .finish(nil)
             }
         }
+    }
+
+    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
+    /// who reads it at that moment.
+    private func checkPresence(_ link: TokenLink) throws(PKCS11Error) {
+        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+        for attempt in 1...3 {
+            do throws(PKCS11Error) {
+                let token = try link.module.tokenInfo(link.token.slot)
+                if token.serial == link.token.serial, token.label == link.token.label { return }
+            } catch {
+                failure = error
+            }
+            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
+        }
+        throw failure
     }
 
     private func connect(_ onLook: (Look) -> Void) {

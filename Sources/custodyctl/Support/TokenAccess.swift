@@ -47,10 +47,12 @@ struct TokenAccess {
     ) throws -> R {
         var known = known
         var attempts = 1
+        var isSoftHSM = false
         while true {
             do {
                 return try withModule { module in
                     let token = try token(module)
+                    isSoftHSM = token.manufacturer.hasPrefix("SoftHSM")
                     try Self.checkUserPIN(token)
                     let pin = try known ?? pin.read()
                     known = pin
@@ -58,7 +60,7 @@ struct TokenAccess {
                     try Self.logIn(session, pin)
                     return try body(module, token, session, pin)
                 }
-            } catch let error as PKCS11Error where Self.mayBeBeingWritten(error) && attempts < 5 {
+            } catch let error as PKCS11Error where Self.mayBeBeingWritten(error, isSoftHSM: isSoftHSM) && attempts < 5 {
                 attempts += 1
                 usleep(30_000)
             }
@@ -66,10 +68,12 @@ struct TokenAccess {
     }
 
     /// SoftHSM writes its token's file anew at every login, and shows no token, one without a user PIN, or one that fails, to
-    /// who starts at that moment: a kill switch must not fail for that. No PIN was tried then.
-    private static func mayBeBeingWritten(_ error: PKCS11Error) -> Bool {
+    /// who starts at that moment: a kill switch must not fail for that. No PIN was tried then; another token that fails may have
+    /// counted a try, so there it is not repeated.
+    private static func mayBeBeingWritten(_ error: PKCS11Error, isSoftHSM: Bool) -> Bool {
         switch (error.function, error.returnValue) {
-        case (.login?, .userPINNotInitialized?), (.login?, .generalError?): true
+        case (.login?, .userPINNotInitialized?): true
+        case (.login?, .generalError?): isSoftHSM
         default: error.code == .tokenNotFound
         }
     }
