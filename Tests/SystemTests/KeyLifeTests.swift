@@ -23,8 +23,8 @@ import Testing
             for (command, state, opens, wraps) in steps {
                 try await pair.ctl(command)
                 for client in pair.clients {
-                    try await eventually("\(command) to be seen") { try await client.status().keys[0].versions[0].state == state }
-                    let version = try await client.status().keys[0].versions[0]
+                    try await eventually("\(command) to be seen") { try await client.status().keys.first?.versions.first?.state == state }
+                    let version = try #require(try await client.status().keys.first?.versions.first)
                     #expect(version.created.count == 10)
                     #expect(version.destroyAfter.isEmpty == (state != .scheduledForDestruction))
                     #expect(await code { _ = try await client.unwrap(blob) } == (opens ? nil : .server(.keyNotUsable)), "\(command)")
@@ -217,7 +217,7 @@ import Testing
         }
         try await daemon.withClient { client in
             try await eventually("the rest to be disabled") {
-                try await client.status().keys[0].versions.map(\.state) == [.disabled, .active, .disabled]
+                try await client.status().keys.first?.versions.map(\.state) == [.disabled, .active, .disabled]
             }
         }
     }
