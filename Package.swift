@@ -163,8 +163,8 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-load",
             ],

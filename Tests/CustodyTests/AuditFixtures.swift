@@ -1,3 +1,4 @@
+import ByteEncoding
 import Foundation
 import TestSupport
 import Testing
@@ -32,10 +33,10 @@ struct AuditPlace {
     func trail(_ names: String...) throws -> AuditTrail { try AuditTrail((names + ["audit.jsonl"]).map { directory.file($0) }) }
 
     /// An anchor over a line of a log, as the notary leaves it.
-    func anchor(_ sequence: UInt64, log: [UInt8]) throws {
+    func anchor(_ sequence: UInt64, log: [UInt8], hash: [UInt8] = [UInt8](repeating: 7, count: 32)) throws {
         try StateAnchor(stateDirectory).write(
             AuditCheckpoint(
-                log: log, sequence: sequence, hash: [UInt8](repeating: 7, count: 32), keyID: [UInt8](repeating: 1, count: 16),
+                log: log, sequence: sequence, hash: hash, keyID: [UInt8](repeating: 1, count: 16),
                 mac: [UInt8](repeating: 2, count: 32)))
     }
 }
@@ -52,6 +53,27 @@ extension AuditRecord {
 }
 
 extension AuditTrail {
+    /// The hash of a line, from 1.
+    func hash(ofLine number: Int) throws -> [UInt8] {
+        try #require(AuditChain.split(rawLines[number - 1][...])).hash
+    }
+
+    /// The lines with a word replaced in one of them, from 1, and all hashes computed anew: a forger's work.
+    func forged(line number: Int, _ old: String, _ new: String) throws -> [UInt8] {
+        var previous = AuditChain.origin
+        var forged: [UInt8] = []
+        for (index, line) in rawLines.enumerated() {
+            var content = String(decoding: try #require(AuditChain.split(line[...])).content, as: UTF8.self)
+            if index == number - 1 {
+                try #require(content.contains(old))
+                content = content.replacing(old, with: new)
+            }
+            previous = AuditChain.hash(after: previous, content.utf8)
+            forged += Array(content.utf8) + AuditChain.hashField + Array(hexadecimal(previous).utf8) + AuditChain.lineEnd
+        }
+        return forged
+    }
+
     /// The log that its first line names.
     var log: [UInt8] { (lines.first?["log"] as? String).flatMap { AuditChain.bytes(lowercaseHexadecimal: Array($0.utf8)) } ?? [] }
 }

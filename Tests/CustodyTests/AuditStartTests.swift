@@ -65,7 +65,7 @@ import Testing
 
     @Test func anAnchorThatTheLogReachesIsNoNews() throws {
         try place.write(3)
-        try place.anchor(4, log: place.trail().log)
+        try place.anchor(4, log: place.trail().log, hash: place.trail().hash(ofLine: 4))
         try place.write(1)
         #expect(try place.trail().breaks == [])
         #expect(try place.trail().events == ["log-begins", "log-continues"])
@@ -86,6 +86,51 @@ import Testing
         #expect(event["log"] as? String == trail.lines.first?["log"] as? String)
         #expect(trail.breaks == ["7 follows 4"], "the chain itself goes on from the tail that is there")
         #expect(trail.lines.last?["sequence"] as? Int == 8)
+    }
+
+    /// Far enough, and its chain holds: but the token vouched for another line.
+    @Test(arguments: ["audit.jsonl", "audit.jsonl.1"]) func aForgedLogIsToldOf(_ name: String) throws {
+        try place.write(5)
+        let trail = try place.trail()
+        try place.anchor(4, log: trail.log, hash: trail.hash(ofLine: 4))
+        try FileManager.default.removeItem(atPath: place.path)
+        try place.directory.write(name, trail.forged(line: 3, "\"root\"", "\"evil\""))
+        try place.write(1)
+        let found = try name == "audit.jsonl" ? place.trail() : place.trail(name)
+        #expect(found.breaks == [], "its chain was computed anew")
+        let event = try #require(found.events(named: "log-resumes").first)
+        #expect(event["missing_from"] as? Int == 4)
+        #expect((event["reason"] as? String)?.contains("made anew") == true)
+    }
+
+    @Test func anAnchorInAFileThatIsGoneIsNoNews() throws {
+        try place.write(3)
+        try place.anchor(2, log: place.trail().log, hash: place.trail().hash(ofLine: 2))
+        try FileManager.default.moveItem(atPath: place.path, toPath: place.directory.file("audit.jsonl.1"))
+        try place.write(1)
+        try FileManager.default.removeItem(atPath: place.directory.file("audit.jsonl.1"))
+        try place.write(1)
+        #expect(try place.trail().events == ["log-continues", "log-continues"])
+    }
+
+    @Test func linesAreFoundFromTheEnd() throws {
+        let log = try place.open()
+        // More than the finder reads at once.
+        let context = try EncryptionContext([EncryptionContext.Entry(key: "k", value: String(repeating: "x", count: 1_000))])
+        for _ in 0..<20 { try log.append((0..<100).map { _ in .example(context: context) }) }
+        log.close()
+        let trail = try place.trail()
+        for number in [1, 2, 700, 1_999, 2_001] {
+            #expect(AuditLineFinder.find(UInt64(number), path: place.path) == .found(try trail.hash(ofLine: number)))
+        }
+        #expect(AuditLineFinder.find(2_002, path: place.path) == .missing)
+        // Cut out of the middle, and out of the beginning.
+        try place.directory.write("audit.jsonl", trail.rawLines.enumerated().flatMap { $0.offset == 699 ? [] : $0.element })
+        #expect(AuditLineFinder.find(700, path: place.path) == .missing)
+        try place.directory.write("audit.jsonl", trail.rawLines.dropFirst(700).flatMap { $0 })
+        #expect(AuditLineFinder.find(700, path: place.path) == .outOfReach)
+        try place.directory.write("audit.jsonl", [UInt8](repeating: 0x61, count: 3_000_000))
+        #expect(AuditLineFinder.find(700, path: place.path) == .missing)
     }
 
     @Test func aVanishedLogGoesOnAfterTheAnchor() throws {

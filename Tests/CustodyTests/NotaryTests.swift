@@ -111,7 +111,7 @@ import Testing
             try await eventually("a ready token") { if case .ready = second.connection.tokenState { true } else { false } }
             second.close()
             #expect(try place.trail().breaks == [])
-            #expect(try !place.trail().events.contains("anchor-ahead"))
+            #expect(try !place.trail().events.contains("anchor-unmet"))
             try token.withSession { session in
                 let anchors = try TokenAnchor.read(session)
                 #expect(anchors.count == 1)
@@ -190,11 +190,11 @@ import Testing
             try FileManager.default.removeItem(atPath: place.stateDirectory)
             let second = try Office(token, place, slow)
             defer { second.close() }
-            try await eventually("the event") { try place.trail().events.contains("anchor-ahead") }
+            try await eventually("the event") { try place.trail().events.contains("anchor-unmet") }
             second.close()
             let trail = try place.trail()
             #expect(trail.breaks == [], "it is the event that tells")
-            #expect(trail.events(named: "anchor-ahead").first?["covers"] as? Int == 6)
+            #expect(trail.events(named: "anchor-unmet").first?["covers"] as? Int == 6)
         }
     }
 }

@@ -46,8 +46,8 @@ extension AuditEvent {
             ])
     }
 
-    /// The token vouches for lines that are not there.
-    static func anchorAhead(_ anchor: AuditCheckpoint, reason: String) -> AuditEvent {
-        AuditEvent("anchor-ahead", [("covers", .number(anchor.sequence)), ("reason", .text(reason))])
+    /// The token vouches for a line that is not there, or is another one now.
+    static func anchorUnmet(_ anchor: AuditCheckpoint, reason: String) -> AuditEvent {
+        AuditEvent("anchor-unmet", [("covers", .number(anchor.sequence)), ("reason", .text(reason))])
     }
 }

@@ -14,7 +14,11 @@ struct AuditStart: Sendable {
     /// - Parameters:
     ///   - file: The end of the file.
     ///   - predecessor: The end of the file before it; only asked for if the file has no lines.
-    init(file: AuditTail, predecessor: () -> AuditTail?, anchor: AuditCheckpoint?) {
+    ///   - anchor: The newest word of the token on the log, as far as the state directory knows.
+    ///   - find: Looks for a line of the log.
+    init(
+        file: AuditTail, predecessor: () -> AuditTail?, anchor: AuditCheckpoint?, find: (UInt64) -> AuditLineFinder.Finding
+    ) {
         let isEmpty = file.line == nil && file.unreadableLines == 0
         let tail = isEmpty ? predecessor() ?? file : file
         let log = tail.log ?? anchor?.log ?? Self.newLog()
@@ -35,6 +39,10 @@ struct AuditStart: Sendable {
             reason = "there is no file with lines of the log, but the anchor vouches for line \(anchor.sequence)"
         } else if let anchor, anchor.sequence > last {
             reason = "the log ends at line \(last), but the anchor vouches for line \(anchor.sequence)"
+        } else if let anchor, ![.found(anchor.hash), .outOfReach].contains(find(anchor.sequence)) {
+            // It goes far enough, but it is not the log that the token has vouched for.
+            firstMissing = anchor.sequence
+            reason = "line \(anchor.sequence) is not the one that the anchor vouches for: the log was made anew from there or before"
         } else {
             reason = nil
         }

@@ -50,7 +50,8 @@ struct AuditWriter: Sendable {
         let file = try AuditFile(settings.file)
         let end = try AuditTail.read(file.descriptor, path: file.path)
         let start = AuditStart(
-            file: end, predecessor: { AuditTail.predecessor(of: settings.file, log: anchor?.log) }, anchor: anchor)
+            file: end, predecessor: { AuditTail.predecessor(of: settings.file, log: anchor?.log) }, anchor: anchor,
+            find: { AuditLineFinder.find($0, path: settings.file) })
         log = start.log
         sequence = start.sequence
         hash = start.hash

@@ -92,14 +92,23 @@ struct NotaryDesk {
         let duty = audit.duty
         let anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.read(open.session) }
         let anchor = anchors.filter { $0.log == duty.log }.max { $0.sequence < $1.sequence }
-        if let anchor, anchor.sequence > duty.sequence {
-            let reason = "the token vouches for line \(anchor.sequence), but the log ended at line \(duty.sequence)"
-            try audit.note(.anchorAhead(anchor, reason: reason))
+        if let anchor, let reason = Self.objection(to: anchor, duty, path: audit.path) {
+            try audit.note(.anchorUnmet(anchor, reason: reason))
             log.error(
-                "lines of the audit log are missing: it was cut or replaced by an older one",
+                "lines of the audit log are missing: it was cut, made anew, or replaced by an older one",
                 metadata: ["reason": "\(reason)", "audit": "\(audit.path)"])
         }
         hasCompared = true
+    }
+
+    private static func objection(to anchor: AuditCheckpoint, _ duty: AuditLog.Duty, path: String) -> String? {
+        guard anchor.sequence <= duty.sequence else {
+            return "the token vouches for line \(anchor.sequence), but the log ended at line \(duty.sequence)"
+        }
+        switch AuditLineFinder.find(anchor.sequence, path: path) {
+        case .found(anchor.hash), .outOfReach: return nil
+        case .found, .missing: return "line \(anchor.sequence) is not the one that the token vouches for"
+        }
     }
 
     private mutating func certify(_ duty: AuditLog.Duty, _ open: OpenSession) throws(CustodyError) {

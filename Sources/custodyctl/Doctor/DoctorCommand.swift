@@ -61,6 +61,11 @@ struct DoctorCommand: ParsableCommand {
 
             TokenTrials(module: module, slot: token.slot).run(session, &report)
             let best = try Self.keys(access, session, &report)
+            if let key = try AuditKey.find(session) {
+                report.add("audit-key", .ok, "version \(key.id.version) vouches for the audit log")
+            } else {
+                report.add("audit-key", .warn, "the token has none, so nothing vouches for the audit log; `custodyctl audit init` makes one")
+            }
             Speedometer(module: module, slot: token.slot, readWrite: access.onlyReadWrite)
                 .run(best, configured: access.sessions, session, &report)
         }

@@ -150,6 +150,7 @@ public struct AuditVerifier {
                 .hash, "\(place(line)) was changed, or a line before it was removed, added or moved: its hash does not fit")
         }
         if line.event == "log-resumes" { lose(line) }
+        if line.event == "anchor-unmet" { report(unmet: line) }
         if let lastTime = report.lastTime, line.time < lastTime {
             timesBackwards += 1
             firstBackwards = firstBackwards ?? line.sequence
@@ -227,6 +228,15 @@ public struct AuditVerifier {
         report.problems.append(problem)
         tail.clear()
         covered = nil
+    }
+
+    /// The daemon's own word that the token vouched for something else: evidence that outlives the anchor, which the daemon
+    /// has renewed since.
+    private mutating func report(unmet line: AuditLine) {
+        var problem = AuditProblem(
+            .lost, "\(place(line)): when the daemon started, its log was not the one that the token vouched for: \(line.text("reason") ?? "no reason given")")
+        locate(&problem, line.sequence)
+        report.problems.append(problem)
     }
 
     private mutating func endFile() {
