@@ -201,6 +201,9 @@ import Testing
         #expect(code(changed(key: FakeAuditKey())) == .unknownKey)
         #expect(code(changed(log: Array(repeating: 1, count: 16))) == .otherLog)
         #expect(code(changed(log: Array(repeating: 1, count: 16)), mayBeOfAnotherLog: true) == .noAnchor)
+        // It is told all the same: the other log may be the one whose place this one took.
+        let other = AuditAnchor(changed(log: Array(repeating: 1, count: 16)), place: "there", mayBeOfAnotherLog: true)
+        #expect(log.verify(anchors: [other]).remarks.contains { $0.contains("has taken that one's place") })
         let forged = AuditCheckpoint(log: last.log, sequence: last.sequence, hash: last.hash, keyID: last.keyID, mac: AuditChain.origin)
         #expect(code(forged) == .anchor)
         // Every one of several counts.

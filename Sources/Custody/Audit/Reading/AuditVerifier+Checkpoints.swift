@@ -1,3 +1,5 @@
+import ByteEncoding
+
 /// Checkpoints, in the log and as anchors outside of it.
 extension AuditVerifier {
     /// What a line of the log says that the token said.
@@ -106,6 +108,8 @@ extension AuditVerifier {
                 return AuditProblem(.otherLog, "the anchor in \(anchor.place) is of another log than these lines: the log was replaced")
             }
             report.anchors.append((anchor, .ofAnotherLog))
+            report.remarks.append(
+                "the anchor in \(anchor.place) is of another log, \(hexadecimal(checkpoint.log)), up to sequence \(checkpoint.sequence): if no other daemon uses the token, this log has taken that one's place")
             return nil
         }
         switch try ask(checkpoint) {
