@@ -566,6 +566,13 @@ public nonisolated struct WireStatusReport: @unchecked Sendable {
   /// Clears the value of `configuration`. Subsequent reads from it will return its default value.
   public mutating func clearConfiguration() {_uniqueStorage()._configuration = nil}
 
+  /// Since when uses of keys are counted here (milliseconds since 1970). What was before, or is done by daemons with another
+  /// state directory, is not known.
+  public var usesCountedSinceMs: UInt64 {
+    get {_storage._usesCountedSinceMs}
+    set {_uniqueStorage()._usesCountedSinceMs = newValue}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1827,7 +1834,7 @@ nonisolated extension WireDecrypted: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StatusReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0")
 
   fileprivate class _StorageClass {
     var _serverVersion: String = String()
@@ -1843,6 +1850,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _audit: WireAuditReport? = nil
     var _limits: [WireLimitReport] = []
     var _configuration: WireConfigurationReport? = nil
+    var _usesCountedSinceMs: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1866,6 +1874,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       _audit = source._audit
       _limits = source._limits
       _configuration = source._configuration
+      _usesCountedSinceMs = source._usesCountedSinceMs
     }
   }
 
@@ -1897,6 +1906,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 11: try { try decoder.decodeSingularMessageField(value: &_storage._audit) }()
         case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._limits) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._configuration) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._usesCountedSinceMs) }()
         default: break
         }
       }
@@ -1948,6 +1958,9 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._configuration {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
       } }()
+      if _storage._usesCountedSinceMs != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._usesCountedSinceMs, fieldNumber: 14)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1970,6 +1983,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._audit != rhs_storage._audit {return false}
         if _storage._limits != rhs_storage._limits {return false}
         if _storage._configuration != rhs_storage._configuration {return false}
+        if _storage._usesCountedSinceMs != rhs_storage._usesCountedSinceMs {return false}
         return true
       }
       if !storagesAreEqual {return false}

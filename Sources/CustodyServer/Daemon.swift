@@ -41,7 +41,7 @@ public struct Daemon: Service, CustomStringConvertible {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
 
-        try custodian.note(AuditEvent(
+        custodian.noteEventually(AuditEvent(
             "started",
             [
                 ("version", .text(CustodyRelease.version)), ("file", .text(configuration.file)), ("sha256", .text(configuration.digest)),

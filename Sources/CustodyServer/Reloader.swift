@@ -52,8 +52,7 @@ final class Reloader: Sendable {
         case .failure(let error):
             log.error("the configuration was not loaded; the one before stays in force", metadata: ["reason": "\(error.message)"])
             custodian.refuse(configuration: error.message)
-            // Best effort: if this can't be recorded, nothing else can either, and Status says so.
-            try? custodian.note(AuditEvent(
+            custodian.noteEventually(AuditEvent(
                 "configuration", [("result", .text("refused")), ("file", .text(file)), ("reason", .text(error.message))]))
             throw error
         }
@@ -72,7 +71,7 @@ final class Reloader: Sendable {
                 .configurationInvalid,
                 "nothing was changed: \(fixed.joined(separator: ", ")) can't change while the daemon runs; restart it, or put the old values back")
         }
-        if let trouble = custodian.trouble(with: new.rules) {
+        if let trouble = custodian.trouble(with: new.rules, beyond: current.rules) {
             throw CustodyError(.configurationInvalid, "nothing was changed: \(trouble)")
         }
         return (new, new.digest)

@@ -158,6 +158,7 @@ enum WireMapping {
                 }
             }
             $0.configuration = configuration(report.configuration)
+            $0.usesCountedSinceMs = report.usesCountedSince
         }
     }
 

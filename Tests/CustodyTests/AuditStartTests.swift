@@ -103,34 +103,65 @@ import Testing
         #expect((event["reason"] as? String)?.contains("made anew") == true)
     }
 
-    @Test func anAnchorInAFileThatIsGoneIsNoNews() throws {
-        try place.write(3)
-        try place.anchor(2, log: place.trail().log, hash: place.trail().hash(ofLine: 2))
-        try FileManager.default.moveItem(atPath: place.path, toPath: place.directory.file("audit.jsonl.1"))
+    /// The forger keeps the forged part aside until the daemon has gone on from what it says.
+    @Test func anAnchorThatNoFileReachesIsToldOf() throws {
+        try place.write(5)
+        let trail = try place.trail()
+        try place.anchor(4, log: trail.log, hash: trail.hash(ofLine: 4))
+        let forged = AuditTrail(bytes: try trail.forged(line: 3, "\"root\"", "\"evil\""))
+        let log = try AuditPlace()
+        try log.directory.write("audit.jsonl", forged.rawLines.flatMap { $0 })
+        try log.write(1)
+        // Only the line that says what it goes on from.
+        try place.directory.write("audit.jsonl", try log.trail().rawLines[6...].flatMap { $0 })
         try place.write(1)
-        try FileManager.default.removeItem(atPath: place.directory.file("audit.jsonl.1"))
-        try place.write(1)
-        #expect(try place.trail().events == ["log-continues", "log-continues"])
+        #expect(try place.trail().events(named: "log-resumes").count == 1)
     }
 
-    @Test func linesAreFoundFromTheEnd() throws {
-        let log = try place.open()
-        // More than the finder reads at once.
-        let context = try EncryptionContext([EncryptionContext.Entry(key: "k", value: String(repeating: "x", count: 1_000))])
-        for _ in 0..<20 { try log.append((0..<100).map { _ in .example(context: context) }) }
-        log.close()
+    @Test func aDecoyBesideTheLogIsNone() throws {
+        try place.write(5)
         let trail = try place.trail()
-        for number in [1, 2, 700, 1_999, 2_001] {
-            #expect(AuditLineFinder.find(UInt64(number), path: place.path) == .found(try trail.hash(ofLine: number)))
+        try place.anchor(4, log: trail.log, hash: trail.hash(ofLine: 4))
+        try FileManager.default.moveItem(atPath: place.path, toPath: place.path + "X")
+        try place.directory.write("audit.jsonl", trail.forged(line: 3, "\"root\"", "\"evil\""))
+        try place.write(1)
+        #expect(try place.trail().events(named: "log-resumes").count == 1)
+    }
+
+    /// What stands behind the anchored line must be chained to it.
+    @Test(arguments: [5, 6]) func aChainThatIsBrokenBehindTheAnchorIsToldOf(_ line: Int) throws {
+        try place.write(6)
+        let trail = try place.trail()
+        try place.anchor(4, log: trail.log, hash: trail.hash(ofLine: 4))
+        var lines = trail.rawLines
+        lines.remove(at: line - 1)
+        try place.directory.write("audit.jsonl", lines.flatMap { $0 })
+        try place.write(1)
+        #expect(try place.trail().events(named: "log-resumes").count == 1)
+    }
+
+    @Test func theAnchorIsFoundOverRotations() throws {
+        try place.write(3)
+        try place.anchor(3, log: place.trail().log, hash: place.trail().hash(ofLine: 3))
+        for number in [3, 2, 1] {
+            try FileManager.default.moveItem(atPath: place.path, toPath: place.directory.file("audit.jsonl.\(number)"))
+            try place.write(1)
         }
-        #expect(AuditLineFinder.find(2_002, path: place.path) == .missing)
-        // Cut out of the middle, and out of the beginning.
-        try place.directory.write("audit.jsonl", trail.rawLines.enumerated().flatMap { $0.offset == 699 ? [] : $0.element })
-        #expect(AuditLineFinder.find(700, path: place.path) == .missing)
-        try place.directory.write("audit.jsonl", trail.rawLines.dropFirst(700).flatMap { $0 })
-        #expect(AuditLineFinder.find(700, path: place.path) == .outOfReach)
-        try place.directory.write("audit.jsonl", [UInt8](repeating: 0x61, count: 3_000_000))
-        #expect(AuditLineFinder.find(700, path: place.path) == .missing)
+        let trail = try place.trail("audit.jsonl.3", "audit.jsonl.2", "audit.jsonl.1")
+        #expect(trail.breaks == [])
+        #expect(trail.events == ["log-begins", "log-continues", "log-continues", "log-continues"])
+    }
+
+    @Test(arguments: [.max, 1 << 63, (1 << 62) + 1] as [UInt64]) func numbersThatNoDaemonWroteStopNothing(_ number: UInt64) throws {
+        try place.write(2)
+        let last = try #require(try place.trail().rawLines.last)
+        let text = String(decoding: last, as: UTF8.self).replacing("\"sequence\":3", with: "\"sequence\":\(number)")
+        try place.directory.write("audit.jsonl", try place.trail().rawLines.dropLast().flatMap { $0 } + Array(text.utf8))
+        try place.write(1)
+        let good = try place.trail().log
+        try place.directory.write("state/audit-anchor", AuditCheckpoint(
+            log: good, sequence: number, hash: AuditChain.origin, keyID: [UInt8](repeating: 1, count: 16), mac: AuditChain.origin).text + "\n")
+        try place.write(1)
     }
 
     @Test func aVanishedLogGoesOnAfterTheAnchor() throws {

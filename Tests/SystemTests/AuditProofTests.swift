@@ -105,6 +105,26 @@ import Testing
         #expect(whole.count > early.count)
     }
 
+    /// A new log in the place of one that the token vouches for: the token knows whose log that was.
+    @Test func wipedWithItsStateDirectory() async throws {
+        var daemon = try await start()
+        try await wrap(daemon)
+        daemon.process.signal(SIGTERM)
+        try await daemon.process.end()
+        try FileManager.default.removeItem(atPath: daemon.auditFile)
+        try FileManager.default.removeItem(atPath: daemon.token.directory.file("state"))
+        daemon = try await daemon.again()
+        try await daemon.process.line(containing: "lines of the audit log are missing")
+        try await wrap(daemon)
+        daemon.process.signal(SIGTERM)
+        try await daemon.process.end()
+        let refused = try await ctl(daemon, "audit", "verify", expecting: 1)
+        #expect(refused.output.contains("in whose place this one stands"), "\(refused.output)")
+        // Told once, and for ever.
+        daemon = try await restarted(try await daemon.again())
+        #expect(try daemon.events("anchor-unmet").count == 1)
+    }
+
     @Test func anEditIsNamedByItsLine() async throws {
         let daemon = try await start()
         try await wrap(daemon)

@@ -89,6 +89,15 @@ public final class AuditLog: Sendable {
     /// - Throws: ``CustodyError`` with `auditUnavailable`.
     public func note(_ event: AuditEvent) throws(CustodyError) { try write([event], []) }
 
+    /// Writes such a line now or, if that can't be done, with the next one that can be.
+    public func noteEventually(_ event: AuditEvent) {
+        do {
+            try note(event)
+        } catch {
+            writer.withLock { $0.postpone(event) }
+        }
+    }
+
     /// Puts everything on the disk and lets the file go. Nothing can be written afterwards.
     public func close() {
         try? sync()
@@ -125,15 +134,19 @@ public final class AuditLog: Sendable {
     /// fdatasync of all lines that are written.
     func sync() throws(CustodyError) {
         let (failure, isNews): (AuditFailure?, Bool) = syncing.withLock { _ in
-            do throws(AuditFailure) {
-                for file in writer.withLock({ $0.takeUnsynced() }) { try file.sync() }
-                return (nil, false)
-            } catch {
-                return writer.withLock { writer in
-                    defer { writer.syncFailed(error) }
-                    return (error, writer.trouble == nil)
+            let files = writer.withLock { $0.takeUnsynced() }
+            for (index, file) in files.enumerated() {
+                do throws(AuditFailure) {
+                    try file.sync()
+                } catch {
+                    return writer.withLock { writer in
+                        defer { writer.syncFailed(error) }
+                        writer.giveBack(files[(index + 1)...])
+                        return (error, writer.trouble == nil)
+                    }
                 }
             }
+            return (nil, false)
         }
         guard let failure else { return }
         if isNews { tell(failure) }

@@ -15,9 +15,10 @@ struct AuditStart: Sendable {
     ///   - file: The end of the file.
     ///   - predecessor: The end of the file before it; only asked for if the file has no lines.
     ///   - anchor: The newest word of the token on the log, as far as the state directory knows.
-    ///   - find: Looks for a line of the log.
+    ///   - objection: What speaks against the log's being the one that the anchor vouches for.
     init(
-        file: AuditTail, predecessor: () -> AuditTail?, anchor: AuditCheckpoint?, find: (UInt64) -> AuditLineFinder.Finding
+        file: AuditTail, predecessor: () -> AuditTail?, anchor: AuditCheckpoint?,
+        objection: (AuditCheckpoint, AuditTail.Line) -> String?
     ) {
         let isEmpty = file.line == nil && file.unreadableLines == 0
         let tail = isEmpty ? predecessor() ?? file : file
@@ -39,10 +40,10 @@ struct AuditStart: Sendable {
             reason = "there is no file with lines of the log, but the anchor vouches for line \(anchor.sequence)"
         } else if let anchor, anchor.sequence > last {
             reason = "the log ends at line \(last), but the anchor vouches for line \(anchor.sequence)"
-        } else if let anchor, ![.found(anchor.hash), .outOfReach].contains(find(anchor.sequence)) {
+        } else if let anchor, let line = tail.line, let objection = objection(anchor, line) {
             // It goes far enough, but it is not the log that the token has vouched for.
             firstMissing = anchor.sequence
-            reason = "line \(anchor.sequence) is not the one that the anchor vouches for: the log was made anew from there or before"
+            reason = objection
         } else {
             reason = nil
         }

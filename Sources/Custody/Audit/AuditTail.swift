@@ -79,7 +79,7 @@ struct AuditTail: Sendable, Equatable {
     private static func parse(_ line: ArraySlice<UInt8>) -> (sequence: UInt64, hash: [UInt8]?, log: [UInt8]?)? {
         guard let (_, hash) = AuditChain.split(line),
             let object = try? JSONSerialization.jsonObject(with: Data(line)) as? [String: Any],
-            let sequence = object["sequence"] as? UInt64
+            let sequence = object["sequence"] as? UInt64, AuditLine.numbers.contains(sequence)
         else { return nil }
         let name = object["event"] == nil ? nil : object["log"] as? String
         let log = name.flatMap { AuditChain.bytes(lowercaseHexadecimal: $0.utf8) }
@@ -112,18 +112,13 @@ extension AuditTail {
     ///
     /// - Parameter log: If known, files of another log do not count.
     static func predecessor(of path: String, log: [UInt8]?) -> AuditTail? {
-        let folder = AtomicFile.folder(of: path)
-        let name = URL(fileURLWithPath: path).lastPathComponent
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         var found: AuditTail?
-        for candidate in names where candidate.hasPrefix(name) && candidate != name {
-            let file = "\(folder)/\(candidate)"
+        for file in AuditFiles.beside(path).readable where file != path {
             let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
             guard descriptor >= 0 else { continue }
             defer { close(descriptor) }
-            // What can't be read, such as a compressed one, is none.
-            guard let tail = try? read(descriptor, path: file), let line = tail.line, tail.log != nil,
-                log == nil || tail.log == log
+            // What can't be read is none.
+            guard let tail = try? read(descriptor, path: file), let line = tail.line, tail.log != nil, log == nil || tail.log == log
             else { continue }
             if line.sequence > found?.line?.sequence ?? 0 { found = tail }
         }

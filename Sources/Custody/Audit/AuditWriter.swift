@@ -3,6 +3,9 @@
 /// The number and the chain move on only by lines that stand whole in a file which somebody can find. Every failure leaves
 /// the writer such that the next batch first puts right what is wrong.
 struct AuditWriter: Sendable {
+    /// Events that wait for a log that can't be written, at most.
+    private static let mostPostponed = 16
+
     /// Why nothing can be written, and since when.
     struct Trouble: Sendable {
         var cause: String
@@ -20,6 +23,8 @@ struct AuditWriter: Sendable {
     private(set) var hash: [UInt8]
     /// What is written before anything else: that the log goes on here.
     private var heading: AuditEvent?
+    /// What could not be told in its time and is told as soon as it can be.
+    private var postponed: [AuditEvent] = []
 
     /// nil if it has to be opened anew.
     private var file: AuditFile?
@@ -51,7 +56,7 @@ struct AuditWriter: Sendable {
         let end = try AuditTail.read(file.descriptor, path: file.path)
         let start = AuditStart(
             file: end, predecessor: { AuditTail.predecessor(of: settings.file, log: anchor?.log) }, anchor: anchor,
-            find: { AuditLineFinder.find($0, path: settings.file) })
+            objection: { AuditContinuity(AuditFiles.beside(settings.file).readable).objection(to: $0, end: $1) })
         log = start.log
         sequence = start.sequence
         hash = start.hash
@@ -93,6 +98,7 @@ struct AuditWriter: Sendable {
         if let trouble {
             lines.append(.writableAgain(failedFor: trouble.since.duration(to: .now), reason: trouble.cause))
         }
+        for event in postponed { lines.append(event) }
         for event in events { lines.append(event) }
         for record in records { lines.append(record) }
         do {
@@ -107,6 +113,7 @@ struct AuditWriter: Sendable {
             return false
         }
         heading = nil
+        postponed = []
         if file.isRegular, found.size != size + lines.bytes.count {
             // Somebody else cut it or wrote to it. Our lines are there; the next one says where the chain goes on.
             heading = .continues(log: log, previous: lines.hash)
@@ -168,6 +175,8 @@ struct AuditWriter: Sendable {
 
     /// Lets the file go. If it was renamed, its lines are synced with the next ones.
     private mutating func leave() {
+        // With this durability nobody else might sync it for long, and an open file keeps its room even when it is deleted.
+        if let file, settings.durability == .write, (try? file.sync()) != nil { unsynced.removeAll { $0 === file } }
         file = nil
         isTorn = false
     }
@@ -210,6 +219,17 @@ struct AuditWriter: Sendable {
         return unsynced
     }
 
+    /// Files that are yet to be synced, after one before them could not be.
+    mutating func giveBack(_ files: some Sequence<AuditFile>) {
+        unsynced = files + unsynced
+        if !unsynced.isEmpty, unsyncedSince == nil { unsyncedSince = .now }
+    }
+
+    /// Tells of an event with the next line that can be written.
+    mutating func postpone(_ event: AuditEvent) {
+        if postponed.count < Self.mostPostponed { postponed.append(event) }
+    }
+
     /// What a failed sync has lost nobody knows, and the kernel does not say it twice.
     mutating func syncFailed(_ failure: AuditFailure) {
         file = nil
@@ -219,11 +239,15 @@ struct AuditWriter: Sendable {
     }
 
     private mutating func sync() throws(AuditFailure) {
-        do throws(AuditFailure) {
-            for file in takeUnsynced() { try file.sync() }
-        } catch {
-            syncFailed(error)
-            throw error
+        let files = takeUnsynced()
+        for (index, file) in files.enumerated() {
+            do throws(AuditFailure) {
+                try file.sync()
+            } catch {
+                giveBack(files[(index + 1)...])
+                syncFailed(error)
+                throw error
+            }
         }
     }
 

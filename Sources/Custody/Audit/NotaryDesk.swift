@@ -1,3 +1,5 @@
+import ByteEncoding
+import Foundation
 import Logging
 import PKCS11
 
@@ -29,6 +31,9 @@ struct NotaryDesk {
     private var key: AuditKey?
     private var keyFound: ContinuousClock.Instant?
     private var hasCompared = false
+    /// Whose log this is, and other logs of the same owner that stood in its place before.
+    private let owner: [UInt8]
+    private var superseded: Set<[UInt8]> = []
     /// The newest checkpoint, and which lines the anchors vouch for.
     private var latest: AuditCheckpoint?
     private var stateAnchored: UInt64 = 0
@@ -46,6 +51,7 @@ struct NotaryDesk {
         self.audit = audit
         self.settings = settings
         self.log = log
+        owner = TokenAnchor.owner(of: audit.path)
     }
 
     /// When there is something to do; nil if nothing is in sight.
@@ -89,26 +95,36 @@ struct NotaryDesk {
 
     /// The token may know of lines that the state directory does not: it is harder to roll back.
     private mutating func compare(_ open: OpenSession) throws(CustodyError) {
-        let duty = audit.duty
-        let anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.read(open.session) }
-        let anchor = anchors.filter { $0.log == duty.log }.max { $0.sequence < $1.sequence }
-        if let anchor, let reason = Self.objection(to: anchor, duty, path: audit.path) {
-            try audit.note(.anchorUnmet(anchor, reason: reason))
-            log.error(
-                "lines of the audit log are missing: it was cut, made anew, or replaced by an older one",
-                metadata: ["reason": "\(reason)", "audit": "\(audit.path)"])
+        let own = audit.duty.log
+        let anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
+        let newest = anchors.filter { $0.checkpoint.log == own }.map(\.checkpoint).max { $0.sequence < $1.sequence }
+        if let newest, let reason = Self.objection(to: newest, audit) { try tell(newest, reason) }
+        for other in anchors where other.owner == owner && other.checkpoint.log != own && !superseded.contains(other.checkpoint.log) {
+            let checkpoint = other.checkpoint
+            try tell(checkpoint, "the token vouches for log \(hexadecimal(checkpoint.log)) up to line \(checkpoint.sequence), in whose place this one stands")
+            superseded.insert(checkpoint.log)
         }
         hasCompared = true
     }
 
-    private static func objection(to anchor: AuditCheckpoint, _ duty: AuditLog.Duty, path: String) -> String? {
-        guard anchor.sequence <= duty.sequence else {
-            return "the token vouches for line \(anchor.sequence), but the log ended at line \(duty.sequence)"
+    private func tell(_ anchor: AuditCheckpoint, _ reason: String) throws(CustodyError) {
+        try audit.note(.anchorUnmet(anchor, reason: reason))
+        log.error(
+            "lines of the audit log are missing: it was cut, made anew, or replaced",
+            metadata: ["reason": "\(reason)", "audit": "\(audit.path)"])
+    }
+
+    /// Asked again before it is believed: while files are read the log goes on and may be rotated.
+    private static func objection(to anchor: AuditCheckpoint, _ audit: AuditLog) -> String? {
+        var objection: String?
+        for attempt in 1...3 {
+            let duty = audit.duty
+            objection = AuditContinuity(AuditFiles.beside(audit.path).readable)
+                .objection(to: anchor, end: AuditTail.Line(sequence: duty.sequence, hash: duty.hash))
+            guard objection != nil else { return nil }
+            if attempt < 3 { Thread.sleep(forTimeInterval: 0.1) }
         }
-        switch AuditLineFinder.find(anchor.sequence, path: path) {
-        case .found(anchor.hash), .outOfReach: return nil
-        case .found, .missing: return "line \(anchor.sequence) is not the one that the token vouches for"
-        }
+        return objection
     }
 
     private mutating func certify(_ duty: AuditLog.Duty, _ open: OpenSession) throws(CustodyError) {
@@ -141,10 +157,11 @@ struct NotaryDesk {
     }
 
     private mutating func anchorOnToken(_ checkpoint: AuditCheckpoint, _ open: OpenSession) throws(CustodyError) {
+        let (owner, superseded) = (owner, superseded)
         let refusal = try calling { (_) throws(PKCS11Error) -> PKCS11Error? in
             guard open.isReadWrite else { return PKCS11Error(.openSession, .sessionReadOnly) }
             do throws(PKCS11Error) {
-                try TokenAnchor.write(checkpoint, open.session)
+                try TokenAnchor.write(checkpoint, owner: owner, superseding: superseded, open.session)
                 return nil
             } catch {
                 guard Self.refusals.contains(error.returnValue) else { throw error }

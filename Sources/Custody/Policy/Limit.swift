@@ -9,6 +9,8 @@ public struct Limit: Sendable, Hashable {
         case userAndKey = "user-and-key"
         /// There is one for all.
         case everyone
+
+        var countsKeys: Bool { self == .key || self == .userAndKey }
     }
 
     /// Where it stands, such as `custody.toml:40`.

@@ -47,17 +47,23 @@ public final class Limiter: Sendable {
     ///
     /// - Parameters:
     ///   - key: The name of a key that exists; nil if that is not known, and then only limits of all keys are concerned.
+    ///   - wasUnknown: It was admitted already when its key was not known: only what could not be counted then is.
     ///   - count: How often it is to be done at once. More than a limit's burst is never admitted.
     ///   - moment: Now, but for tests.
     /// - Returns: nil if it is admitted, else the refusal that lasts longest.
     public func admit(
-        _ principal: Principal, _ kind: Operation.Kind, key: String?, count: Int = 1, at moment: @autoclosure () -> Moment = .now
+        _ principal: Principal, _ kind: Operation.Kind, key: String?, wasUnknown: Bool = false, count: Int = 1,
+        at moment: @autoclosure () -> Moment = .now
     ) -> Refusal? {
+        func concerns(_ limit: Limit) -> Bool {
+            guard limit.concerns(principal, kind, key: key) else { return false }
+            return !wasUnknown || limit.per.countsKeys || !limit.concerns(principal, kind, key: nil)
+        }
         // This is on the way of every operation: whom no limit concerns pays for nothing more than this look.
-        guard limits.contains(where: { $0.concerns(principal, kind, key: key) }) else { return nil }
+        guard limits.contains(where: concerns) else { return nil }
         return buckets.withLock { buckets in
             let moment = moment()
-            let concerned = limits.indices.filter { limits[$0].concerns(principal, kind, key: key) }.map { index in
+            let concerned = limits.indices.filter { concerns(limits[$0]) }.map { index in
                 buckets.place(LimitBuckets.ID(index, limits[index].per, principal, key: key), at: moment)
             }
             var refusal: (wait: Duration, id: LimitBuckets.ID)?

@@ -34,15 +34,20 @@ extension Custodian {
                 guard request.deadline > .now else { throw PendingRequest.late }
                 let name = try nameAfterLook(id, &worker)
                 let known = Judgement(
-                    operation, target, keyName: name, keyID: id, of: request.principal, rulebook,
-                    countedAs: name, isAdmitted: true)
+                    operation, target, keyName: name, keyID: id, of: request.principal, rulebook, isSeen: true, wasUnknown: true)
                 return perform(request, index, known, rulebook, &worker)
             } catch {
                 return (.failure(error), judgement.record(of: request, index, unless: error))
             }
-        case .allowed(let operation, let target, _, let rule):
+        case .allowed(let operation, let target, let keyName, let rule, let isCounted):
             do throws(CustodyError) {
                 guard request.deadline > .now else { throw PendingRequest.late }
+                if !isCounted, !connection.catalog.ring.contains(keyName) { try worker.lookAgain() }
+                if !isCounted, connection.catalog.ring.contains(keyName) {
+                    let seen = Judgement(
+                        operation, target, keyName: keyName, keyID: nil, of: request.principal, rulebook, isSeen: true, wasUnknown: true)
+                    return perform(request, index, seen, rulebook, &worker)
+                }
                 let answer = try execute(operation, target, &worker)
                 return (
                     .success(answer),
@@ -89,7 +94,8 @@ extension Custodian {
                 .unwrapped(try worker.open(envelope, key, context), KeyReference(key))
             }
         case (.rewrap(_, let context), .version(let id, .envelope(let envelope))):
-            let (content, name) = try opening(id, &worker) { (worker, key) throws(TokenWorker.Failure) in
+            // What is only moved is not needed: it counts as moved and not as opened.
+            let (content, name) = try opening(id, isRewrap: true, &worker) { (worker, key) throws(TokenWorker.Failure) in
                 (try worker.open(envelope, key, context), key.name)
             }
             let answer = try wrapping(name, &worker) { (worker, key) throws(TokenWorker.Failure) in
@@ -126,11 +132,11 @@ extension Custodian {
 
     /// Uses the version that a blob names.
     private func opening<R>(
-        _ id: KeyID, _ worker: inout TokenWorker,
+        _ id: KeyID, isRewrap: Bool = false, _ worker: inout TokenWorker,
         _ use: (inout TokenWorker, KeyVersion) throws(TokenWorker.Failure) -> R
     ) throws(CustodyError) -> R {
         let result = try worker.onKey(connection.catalog, { ring throws(CustodyError) in try ring.unwrappingVersion(id) }, use)
-        ledger.noteDecryption(with: id)
+        if !isRewrap { ledger.noteDecryption(with: id) }
         return result
     }
 }

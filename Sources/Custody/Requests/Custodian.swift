@@ -63,7 +63,7 @@ public final class Custodian: Sendable {
         pool.stop(drainingFor: patience)
         clerk.stop(within: patience)
         // Whatever comes after this is not covered by the last checkpoint.
-        try? audit.note(AuditEvent("stopped"))
+        audit.noteEventually(AuditEvent("stopped"))
         notary?.stop()
         connection.close()
         ledger.close()
@@ -99,10 +99,18 @@ public final class Custodian: Sendable {
     /// - Throws: ``CustodyError`` with `auditUnavailable`.
     public func note(_ event: AuditEvent) throws(CustodyError) { try audit.note(event) }
 
+    /// Writes it now or, if the log can't be written, with the next line that can be.
+    public func noteEventually(_ event: AuditEvent) { audit.noteEventually(event) }
+
     /// What the rules name and the token does not have; nil if there is nothing, or the token can't be asked.
-    public func trouble(with rules: Rules) -> String? {
+    ///
+    /// - Parameter old: What these rules name already is not new: a key that was destroyed must not keep an urgent denial
+    ///   from being loaded.
+    public func trouble(with rules: Rules, beyond old: Rules? = nil) -> String? {
         guard case .ready = connection.tokenState else { return nil }
-        let unknown = rules.unknownKeys(on: Set(connection.catalog.ring.keys.map(\.name)))
+        let present = Set(connection.catalog.ring.keys.map(\.name))
+        let tolerated = Set((old?.unknownKeys(on: present) ?? []).map(\.key))
+        let unknown = rules.unknownKeys(on: present.union(tolerated))
         guard !unknown.isEmpty else { return nil }
         return unknown.map { "\($0.rule) names key '\($0.key)', which is not on the token" }.joined(separator: "; ")
             + "; correct the name, or make the key with `custodyctl key generate`"
@@ -110,6 +118,7 @@ public final class Custodian: Sendable {
 
     private func sawKeys(_ look: TokenConnection.Look) {
         keyWatch.compare(look.ring)
+        ledger.refresh()
         guard look.isFirst, let trouble = trouble(with: rulebook.withLock { $0 }.rules) else { return }
         log.error("the configuration names unknown keys", metadata: ["reason": "\(trouble)"])
     }
@@ -214,6 +223,7 @@ public final class Custodian: Sendable {
             token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
-            configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit)
+            configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
+            usesCountedSince: ledger.since)
     }
 }

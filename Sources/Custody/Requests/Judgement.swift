@@ -5,7 +5,9 @@ enum Judgement: Sendable {
     /// Nothing is done: it is malformed, denied, or past a limit.
     case refused(CustodyError, AuditRecord.Outcome, keyName: String?, keyID: KeyID?)
     /// It may use the key.
-    case allowed(Operation, Target, keyName: String, rule: String)
+    ///
+    /// - Parameter isCounted: Every limit was asked; if not, those that go by the key have to be when the key is seen.
+    case allowed(Operation, Target, keyName: String, rule: String, isCounted: Bool)
     /// The blob names a key that no look has shown yet: the rules are asked when the token was looked at again.
     case keyUnknown(Operation, Target, KeyID)
     /// It needs no key: it tells of the daemon or changes it.
@@ -58,7 +60,7 @@ enum Judgement: Sendable {
         case .key(let name):
             // Limits count for keys that are there only: callers must not make up counts by made-up names.
             self.init(
-                operation, target, keyName: name, keyID: nil, of: principal, rulebook, countedAs: ring.contains(name) ? name : nil)
+                operation, target, keyName: name, keyID: nil, of: principal, rulebook, isSeen: ring.contains(name))
         case .version(let id, _):
             // Nothing is looked up for whoever may do this with no key at all.
             guard rulebook.policy.mayEver(principal, operation.kind) else {
@@ -66,8 +68,7 @@ enum Judgement: Sendable {
                 return
             }
             if let version = ring.version(id) {
-                self.init(
-                    operation, target, keyName: version.name, keyID: id, of: principal, rulebook, countedAs: version.name)
+                self.init(operation, target, keyName: version.name, keyID: id, of: principal, rulebook, isSeen: true)
             } else if let refusal = rulebook.limiter.admit(principal, operation.kind, key: nil) {
                 self = .limited(refusal, keyName: nil, keyID: id)
             } else {
@@ -79,19 +80,19 @@ enum Judgement: Sendable {
     /// Judges an operation on a key whose name is known.
     ///
     /// - Parameters:
-    ///   - counted: The key that the limits count it for.
-    ///   - isAdmitted: The limits were asked before.
+    ///   - isSeen: The token has a key of this name.
+    ///   - wasUnknown: The limits were asked before the name was known.
     init(
         _ operation: Operation, _ target: Target, keyName: String, keyID: KeyID?, of principal: Principal, _ rulebook: Rulebook,
-        countedAs counted: String?, isAdmitted: Bool = false
+        isSeen: Bool, wasUnknown: Bool = false
     ) {
         switch rulebook.policy.decide(principal, operation.kind, key: keyName, context: operation.context) {
         case .denied(let reason): self = .denied(reason, keyName: keyName, keyID: keyID)
         case .allowed(let rule):
-            if !isAdmitted, let refusal = rulebook.limiter.admit(principal, operation.kind, key: counted) {
+            if let refusal = rulebook.limiter.admit(principal, operation.kind, key: isSeen ? keyName : nil, wasUnknown: wasUnknown) {
                 self = .limited(refusal, keyName: keyName, keyID: keyID)
             } else {
-                self = .allowed(operation, target, keyName: keyName, rule: rule)
+                self = .allowed(operation, target, keyName: keyName, rule: rule, isCounted: isSeen)
             }
         }
     }
@@ -107,7 +108,7 @@ enum Judgement: Sendable {
     func record(of request: CustodyRequest, _ item: Int, unless error: CustodyError) -> AuditRecord {
         switch self {
         case .refused(_, let outcome, let keyName, let keyID): request.record(item, keyName: keyName, keyID: keyID, outcome)
-        case .allowed(_, let target, let keyName, let rule):
+        case .allowed(_, let target, let keyName, let rule, _):
             request.record(item, keyName: keyName, keyID: target.keyID, .failed(rule: rule, error))
         case .keyUnknown(_, _, let keyID): request.record(item, keyName: nil, keyID: keyID, .failed(rule: nil, error))
         case .withoutKey(_, let rule): request.record(item, keyName: nil, keyID: nil, .failed(rule: rule, error))

@@ -17,6 +17,8 @@ public struct StatusReport: Sendable {
     public var usage: [KeyID: KeyUsage]
     /// The number of uses past which a version wraps no more.
     public var usesLimit: UInt64
+    /// When the counting of uses began, in milliseconds since 1970.
+    public var usesCountedSince: UInt64
 }
 
 /// What the audit log says of itself.

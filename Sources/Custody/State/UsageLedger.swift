@@ -20,13 +20,17 @@ final class UsageLedger: Sendable {
     private struct State {
         var entries: [KeyID: Entry] = [:]
         var limit: UInt64
+        /// When the counting began, in milliseconds since 1970.
+        var since: UInt64
         var lastWritten = ContinuousClock.now
+        /// There are times of use that the file does not have.
+        var isStale = false
     }
 
     private static let smallestReservation: UInt64 = 64
     private static let largestReservation: UInt64 = 65_536
     /// How old the times of last use in the file may be.
-    private static let refreshInterval = Duration.seconds(60)
+    private static let refreshInterval = Duration.seconds(10)
     private static let file = "key-usage.json"
 
     private let directory: StateDirectory
@@ -38,12 +42,19 @@ final class UsageLedger: Sendable {
     init(_ directory: StateDirectory, limit: UInt64, log: Logger) throws(CustodyError) {
         self.directory = directory
         self.log = log
-        var entries: [KeyID: Entry] = [:]
-        for (id, usage) in try Self.decode(try directory.read(Self.file), directory.file(Self.file)) {
-            entries[id] = Entry(usage: usage, reserved: usage.uses)
+        let content = try directory.read(Self.file)
+        let (usage, since) = try Self.decode(content, directory.file(Self.file))
+        state = Mutex(State(entries: usage.mapValues { Entry(usage: $0, reserved: $0.uses) }, limit: limit, since: since))
+        if content == nil {
+            log.notice("the uses of keys are counted from now on; keys that were used before should be rotated", metadata: [
+                "file": "\(directory.file(Self.file))",
+            ])
+            try state.withLock { state throws(CustodyError) in try write(&state) { $0.reserved } }
         }
-        state = Mutex(State(entries: entries, limit: limit))
     }
+
+    /// When the counting began, in milliseconds since 1970.
+    var since: UInt64 { state.withLock { $0.since } }
 
     var limit: UInt64 { state.withLock { $0.limit } }
 
@@ -100,14 +111,22 @@ final class UsageLedger: Sendable {
     }
 
     private func note(_ id: KeyID, _ change: (inout KeyUsage) -> Void) {
-        let failure: CustodyError? = state.withLock { state in
+        state.withLock { state in
             change(&state.entries[id, default: Entry(usage: KeyUsage(), reserved: 0)].usage)
-            guard state.lastWritten.duration(to: .now) > Self.refreshInterval else { return nil }
+            state.isStale = true
+        }
+    }
+
+    /// Writes times of use that are not in the file yet, now and then. Called again and again by a thread that may
+    /// wait for the disk.
+    func refresh() {
+        let failure: CustodyError? = state.withLock { state in
+            guard state.isStale, state.lastWritten.duration(to: .now) > Self.refreshInterval else { return nil }
             do throws(CustodyError) {
                 try write(&state) { $0.reserved }
                 return nil
             } catch {
-                // Nothing depends on these times: the next minute tries again.
+                // No count depends on these times: the next time tries again.
                 state.lastWritten = .now
                 return error
             }
@@ -140,11 +159,12 @@ final class UsageLedger: Sendable {
             var lastDecrypted: UInt64?
         }
         var format: Int
+        var since: UInt64
         var versions: [String: Version]
     }
 
     private func write(_ state: inout State, uses: (Entry) -> UInt64) throws(CustodyError) {
-        var document = Document(format: 1, versions: [:])
+        var document = Document(format: 1, since: state.since, versions: [:])
         for (id, entry) in state.entries {
             document.versions[id.description] = .init(
                 uses: uses(entry), rewrapped: entry.usage.rewrapped, lastEncrypted: entry.usage.lastEncrypted,
@@ -157,10 +177,13 @@ final class UsageLedger: Sendable {
         }
         try directory.replace(Self.file, with: Array(bytes) + [UInt8(ascii: "\n")])
         state.lastWritten = .now
+        state.isStale = false
     }
 
-    private static func decode(_ bytes: [UInt8]?, _ path: String) throws(CustodyError) -> [KeyID: KeyUsage] {
-        guard let bytes else { return [:] }
+    private static func decode(
+        _ bytes: [UInt8]?, _ path: String
+    ) throws(CustodyError) -> (usage: [KeyID: KeyUsage], since: UInt64) {
+        guard let bytes else { return ([:], now()) }
         func damaged(_ why: String) -> CustodyError {
             CustodyError(
                 .stateUnavailable,
@@ -180,7 +203,7 @@ final class UsageLedger: Sendable {
             usage.lastDecrypted = version.lastDecrypted
             found[id] = usage
         }
-        return found
+        return (found, document.since)
     }
 
     private static func now() -> UInt64 { millisecondsSince1970() }

@@ -12,9 +12,10 @@ struct DaemonUsage: Sendable {
     struct Version: Sendable {
         let usage: KeyUsage
         let usesLimit: UInt64
-        var need: KeyNeed { KeyNeed(usage, today: .today) }
+        let need: KeyNeed
 
-        init(_ report: WireKeyVersionReport) {
+        /// - Parameter counting: Since when the daemon counts, in milliseconds since 1970.
+        init(_ report: WireKeyVersionReport, counting: UInt64) {
             var usage = KeyUsage()
             usage.uses = report.uses
             usage.rewrapped = report.rewrapped
@@ -22,6 +23,9 @@ struct DaemonUsage: Sendable {
             usage.lastDecrypted = report.lastDecryptedMs == 0 ? nil : report.lastDecryptedMs
             self.usage = usage
             usesLimit = report.usesLimit
+            need = KeyNeed(
+                usage, created: report.created.isEmpty ? nil : report.created,
+                counting: UTCDay(secondsSince1970: Int(clamping: counting / 1_000)), today: .today)
         }
 
         /// The day of the last use.
@@ -48,7 +52,7 @@ struct DaemonUsage: Sendable {
                 let report = try await client.status()
                 await client.shutdown()
                 let versions = report.keys.flatMap(\.versions).compactMap { version in
-                    KeyID(version.keyID).map { ($0, Version(version)) }
+                    KeyID(version.keyID).map { ($0, Version(version, counting: report.usesCountedSinceMs)) }
                 }
                 return DaemonUsage(versions: Dictionary(versions) { first, _ in first }, remark: nil)
             } catch {
