@@ -154,6 +154,31 @@ import Testing
         #expect(!isLimited(Limit(rule: "l", subject: .user(name: "o", uid: 50), perDay: 1)))
     }
 
+    /// A blob may name a version that no look has shown yet: what goes by the key is asked when its name is known.
+    @Test func aKeyThatIsSeenLaterIsCountedOnce() {
+        let clock = Clock()
+        let limiter = Limiter([
+            Limit(rule: "all", perDay: 100), Limit(rule: "named", keys: [Pattern("root")], perDay: 3),
+            Limit(rule: "each", perDay: 5, per: .key),
+        ])
+        var done = 0
+        for _ in 0..<5 {
+            guard limiter.admit(.owner, .unwrap, key: nil, at: clock.moment) == nil,
+                limiter.admit(.owner, .unwrap, key: "root", wasUnknown: true, at: clock.moment) == nil
+            else { continue }
+            done += 1
+        }
+        #expect(done == 3)
+        // Each other key has a count of its own.
+        #expect(admitted(limiter, 200, by: .owner, .wrap, key: "another", at: clock.moment) == 5)
+        let wide = Limiter([Limit(rule: "all", perDay: 10)])
+        for _ in 0..<5 {
+            _ = wide.admit(.owner, .unwrap, key: nil, at: clock.moment)
+            _ = wide.admit(.owner, .unwrap, key: "root", wasUnknown: true, at: clock.moment)
+        }
+        #expect(admitted(wide, 20, at: clock.moment) == 5)
+    }
+
     @Test func reloadDoesNotRefill() {
         let clock = Clock()
         let rate = Limit(rule: "custody.toml:3", perSecond: 0.001, burst: 2)

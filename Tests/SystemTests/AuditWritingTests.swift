@@ -179,6 +179,45 @@ import Testing
         #expect(trail.events.contains("log-writable-again"))
     }
 
+    @Test(.enabled(if: getuid() == 0, "only root may mount a file system"))
+    func aDiskThatIsFullAtTheStartIsWaitedFor() async throws {
+        let disk = try TemporaryDirectory()
+        let mounted = try await run("mount", arguments: ["-t", "tmpfs", "-o", "size=64k", "custody-test", disk.path])
+        guard mounted.status == .exited(0) else { throw UnexpectedResult(mounted) }
+        defer { umount2(disk.path, Int32(MNT_DETACH)) }
+        let filler = disk.file("filler")
+        _ = try? [UInt8](repeating: 0, count: 1 << 20).withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: filler)) }
+        let daemon = try await RunningDaemon.start(auditFile: disk.file("audit.jsonl"))
+        try await daemon.withClient { client in
+            #expect(!(try await client.status()).auditWritable)
+            await expectError(.server(.auditUnavailable)) {
+                _ = try await client.batch([.wrap(SecretBytes([1]), key: "root", context: [:])])[0].get()
+            }
+            try FileManager.default.removeItem(atPath: filler)
+            try await eventually("a log that can be written") { try await client.status().auditWritable }
+            _ = try await client.wrap(SecretBytes([1]), key: "root")
+        }
+        let trail = try AuditTrail([disk.file("audit.jsonl")])
+        #expect(trail.breaks == [])
+        #expect(trail.events.first == "log-begins")
+        #expect(trail.events.contains("started"), "what could not be told in its time is told later")
+    }
+
+    /// An open file keeps its room, also when it is deleted.
+    @Test func rotatedFilesAreLetGo() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        for number in 1...6 {
+            #expect(try code(connection) == nil)
+            try FileManager.default.moveItem(atPath: daemon.auditFile, toPath: "\(daemon.auditFile).\(number)")
+        }
+        #expect(try code(connection) == nil)
+        let folder = "/proc/\(daemon.process.processID)/fd"
+        let open = try FileManager.default.contentsOfDirectory(atPath: folder)
+            .compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)") }
+        #expect(open.count { $0.contains("audit.jsonl") } == 1)
+    }
+
     // MARK: Durability
 
     /// A tracer on a daemon.
