@@ -57,9 +57,10 @@ public final class Limiter: Sendable {
         guard limits.contains(where: { $0.concerns(principal, kind, key: key) }) else { return nil }
         return buckets.withLock { buckets in
             let moment = moment()
-            let concerned = limits.indices.filter { limits[$0].concerns(principal, kind, key: key) }.map { index in
-                buckets.place(LimitBuckets.ID(index, limits[index].per, principal, key: key), at: moment)
+            let ids = limits.indices.filter { limits[$0].concerns(principal, kind, key: key) }.map { index in
+                LimitBuckets.ID(index, limits[index].per, principal, key: key)
             }
+            let concerned = buckets.place(ids, at: moment)
             var refusal: (wait: Duration, id: LimitBuckets.ID)?
             for id in concerned {
                 guard let wait = buckets.wait(for: count, id, limits[id.limit], at: moment) else { continue }
