@@ -56,6 +56,11 @@ public struct Daemon: Service, CustomStringConvertible {
         log.notice(
             "custodyd is listening",
             metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.audit.file)"])
+        if configuration.keys.lookInterval > .seconds(1) {
+            log.warning(
+                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
+                metadata: ["interval": "\(configuration.keys.lookInterval)"])
+        }
 
         try? await gracefulShutdown()
         log.notice("shutting down")

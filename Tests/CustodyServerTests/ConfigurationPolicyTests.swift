@@ -134,6 +134,18 @@ import Testing
         #expect(problems.first?.contains(expected) == true, "\(problems)")
     }
 
+    /// Tables without a line of their own are told apart by their number.
+    @Test func tablesOfOneLineHaveTheirPlaces() throws {
+        func places(_ head: String) throws -> [String] {
+            try Configuration(head + "\n" + Self.before, file: "/etc/custody/custody.toml").rules.policy.grants.map(\.rule)
+        }
+        let grant = "{ user = \"root\", operations = [\"status\"] }"
+        #expect(try places("\ngrant = [\(grant), \(grant)]") == ["custody.toml:2 (grant 1)", "custody.toml:2 (grant 2)"])
+        #expect(try places("grant = [\n \(grant),\n \(grant)\n]") == ["custody.toml:1 (grant 1)", "custody.toml:1 (grant 2)"])
+        let error = #expect(throws: ConfigurationError.self) { try places("\ngrant = [\(grant), { user = \"root\" }]") }
+        #expect(error?.problems.allSatisfy { $0.line == 2 } == true, "\(error?.description ?? "")")
+    }
+
     @Test func numbersStandForThemselves() throws {
         let limits = try rules("[[limit]]\ngroup = \"99999\"\nper-day = 1").limits
         #expect(limits.first?.subject == .group(name: "99999", gid: 99_999))

@@ -229,6 +229,19 @@ import Testing
         #expect(limiter.bucketCount == 2, "the new one, and the one that refused something")
     }
 
+    /// A count that could be forgotten, and is used at the moment at which those are looked for.
+    @Test func sweepForgetsNothingThatIsInUse() {
+        var clock = Clock()
+        let limiter = Limiter([
+            Limit(rule: "rate", operations: [.wrap], perSecond: 1, burst: 1), Limit(rule: "day", perDay: 5, per: .key),
+        ])
+        #expect(admitted(limiter, 1, .wrap, key: "k0", at: clock.moment) == 1)
+        for key in 1..<2_000 { _ = limiter.admit(.owner, .unwrap, key: "k\(key)", at: clock.moment) }
+        clock.advance(.seconds(60))
+        #expect(limiter.admit(.owner, .wrap, key: "new", at: clock.moment) == nil)
+        #expect(limiter.admit(.owner, .wrap, key: "newer", at: clock.moment)?.rule == "rate")
+    }
+
     @Test func memoryHasABound() {
         let clock = Clock()
         let limiter = Limiter([Limit(rule: "l", perDay: 1, per: .key)])

@@ -64,6 +64,7 @@ import Testing
         #expect(reply.errors.isEmpty)
 
         let document = try await installation.ctl(words + ["--json"]).exiting(exit).json
+        #expect(document["file"].string == installation.configurationFile)
         #expect(document["decision"].string == (exit == 0 ? "allowed" : "denied"))
         if expected.contains(" by ") { #expect(document["rule"].string.map { expected.hasSuffix(" by \($0)") } == true) }
         #expect((document["reason"].string != nil) == (exit != 0))
@@ -82,6 +83,7 @@ import Testing
             allowed by custody.toml:\(first + 8)
             limit 0.5/s, burst 1 per user, by custody.toml:\(first + 16)
             limit 5/s, burst 10, 1000/day for all together, by custody.toml:\(first + 18)
+            according to \(installation.configurationFile)
 
             """)
         #expect(try await installation.ctl(unwrap + ["other", "--json"]).exiting().json["limits"].array.count == 1)
@@ -117,6 +119,7 @@ import Testing
                 line.components(separatedBy: "  ").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
             }
         }
+        let file = ["Rules of \(installation.configurationFile)"]
         let header = ["WHO", "KEYS", "OPERATIONS", "CONTEXT", "EFFECT", "RULE"]
         let using = "wrap, unwrap, rewrap, generate-data-key, encrypt, decrypt"
         let all = [
@@ -127,10 +130,10 @@ import Testing
             ["everyone", "*", using, "-", "limit 0.5/s, burst 1 per user", "custody.toml:\(first + 16)"],
             ["group 64050", "pay*", using, "-", "limit 5/s, burst 10, 1000/day for all together", "custody.toml:\(first + 18)"],
         ]
-        #expect(try await rows() == [header] + all)
-        #expect(try await rows("--user", "64101") == [header, all[0], all[3], all[4]])
-        #expect(try await rows("--user", "root") == [header, all[2], all[3], all[4]])
-        #expect(try await rows("--user", "64102") == [["No grant concerns '64102': everything is denied."], header, all[3], all[4]])
+        #expect(try await rows() == [file, header] + all)
+        #expect(try await rows("--user", "64101") == [file, header, all[0], all[3], all[4]])
+        #expect(try await rows("--user", "root") == [file, header, all[2], all[3], all[4]])
+        #expect(try await rows("--user", "64102") == [file, ["No grant concerns '64102': everything is denied."], header, all[3], all[4]])
 
         let document = try await installation.json("policy", "show")["rules"].array
         #expect(document.map { $0["effect"] } == ["allow", "allow", "allow", "deny", "limit", "limit"])
@@ -143,7 +146,7 @@ import Testing
 
     @Test func noRulesDenyAll() async throws {
         let installation = try await Installation(grants: "")
-        #expect(try await installation.ok("policy", "show").text == "No grant stands in the configuration: everything is denied.\n")
+        #expect(try await installation.ok("policy", "show").text == "Rules of \(installation.configurationFile)\nNo grant stands in the configuration: everything is denied.\n")
         #expect(try await installation.json("policy", "show")["rules"].array.isEmpty)
         _ = try await installation.ctl("policy", "check", "--user", "root", "--operation", "status").exiting(77)
     }

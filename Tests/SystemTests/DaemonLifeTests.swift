@@ -26,6 +26,17 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: daemon.socket))
     }
 
+    @Test func slowLookIsWarnedOf() async throws {
+        func errors(_ milliseconds: Int) async throws -> String {
+            let daemon = try await RunningDaemon.start(keys: "look-interval-ms = \(milliseconds)")
+            try await daemon.withClient { _ = try await $0.status() }
+            daemon.process.signal(SIGTERM)
+            return try await daemon.process.end().errors
+        }
+        #expect(try await errors(1_001).contains("look-interval-ms under [keys] is above 1000"))
+        #expect(try await !errors(1_000).contains("look-interval-ms"))
+    }
+
     @Test func aSecondDaemonDoesNotTakeTheSocketAway() async throws {
         let daemon = try await RunningDaemon.start()
         let second = try await run("custodyd", arguments: ["--config", daemon.configurationFile])

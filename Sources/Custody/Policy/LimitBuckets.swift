@@ -72,18 +72,20 @@ struct LimitBuckets {
             .sorted { ($0.0, $0.1.scope) < ($1.0, $1.1.scope) }
     }
 
-    /// Makes sure that there is a bucket, a full one if it is new.
+    /// Makes sure that each has a bucket, a full one if it is new.
     ///
-    /// - Returns: The id, or that of the rest if there are too many.
-    mutating func place(_ id: ID, at moment: Limiter.Moment) -> ID {
-        guard buckets[id] == nil else { return id }
-        if buckets.count >= Self.many, moment.instant >= nextSweep {
+    /// - Returns: The ids, with that of the rest for each that is one too many.
+    mutating func place(_ ids: [ID], at moment: Limiter.Moment) -> [ID] {
+        // Before any is placed: a sweep in between would forget those from which nothing was taken yet.
+        if buckets.count >= Self.many, moment.instant >= nextSweep, ids.contains(where: { buckets[$0] == nil }) {
             buckets = buckets.filter { !$0.value.isForgettable(at: moment) }
             nextSweep = moment.instant + .seconds(10)
         }
-        let id = buckets.count < Limiter.mostBuckets ? id : ID(rest: id.limit)
-        if buckets[id] == nil { buckets[id] = Bucket(full: moment.instant) }
-        return id
+        return ids.map { wanted in
+            let id = buckets[wanted] != nil || buckets.count < Limiter.mostBuckets ? wanted : ID(rest: wanted.limit)
+            if buckets[id] == nil { buckets[id] = Bucket(full: moment.instant) }
+            return id
+        }
     }
 
     /// How long until so much can be taken; nil if it can be now.

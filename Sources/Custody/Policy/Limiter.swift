@@ -63,9 +63,10 @@ public final class Limiter: Sendable {
         guard limits.contains(where: concerns) else { return nil }
         return buckets.withLock { buckets in
             let moment = moment()
-            let concerned = limits.indices.filter { concerns(limits[$0]) }.map { index in
-                buckets.place(LimitBuckets.ID(index, limits[index].per, principal, key: key), at: moment)
+            let ids = limits.indices.filter { concerns(limits[$0]) }.map { index in
+                LimitBuckets.ID(index, limits[index].per, principal, key: key)
             }
+            let concerned = buckets.place(ids, at: moment)
             var refusal: (wait: Duration, id: LimitBuckets.ID)?
             for id in concerned {
                 guard let wait = buckets.wait(for: count, id, limits[id.limit], at: moment) else { continue }

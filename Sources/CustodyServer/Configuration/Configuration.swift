@@ -48,6 +48,8 @@ public struct Configuration: Sendable {
     public var stateDirectory: String
     public var logLevel: Logger.Level
     public var rules: Rules
+    /// What is wrong in parts that were not judged; there the defaults stand instead.
+    public let overlooked: [ConfigurationError.Problem]
 
     /// Where `custodyctl` and `custodyd` look if nothing else is said.
     public static let defaultPath = "/etc/custody/custody.toml"
@@ -55,22 +57,30 @@ public struct Configuration: Sendable {
 
     /// Reads and checks a file.
     ///
+    /// - Parameter parts: What of it has to be right, such as `token` or `server.socket`; nil for all of it. What is wrong
+    ///   elsewhere is ``overlooked``.
     /// - Throws: ``ConfigurationError`` with every problem, each with its line and what is expected.
-    public init(contentsOf path: String) throws(ConfigurationError) {
-        let text: String
+    public init(contentsOf path: String, judging parts: Set<String>? = nil) throws(ConfigurationError) {
+        try self.init(try Self.text(path), file: path, judging: parts)
+    }
+
+    private static func text(_ path: String) throws(ConfigurationError) -> String {
+        let reason: String
         do {
-            text = try String(contentsOfFile: path, encoding: .utf8)
+            if let text = String(data: try Data(contentsOf: URL(fileURLWithPath: path)), encoding: .utf8) { return text }
+            reason = "it is not UTF-8 text"
         } catch {
-            let reason = String(cString: strerror(errno))
-            throw ConfigurationError(problems: [.init(file: path, line: nil, message: "can't be read: \(reason); name another with --config")])
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            reason = cause.map { String(cString: strerror(Int32($0.code))) } ?? error.localizedDescription
         }
-        try self.init(text, file: path)
+        throw ConfigurationError(problems: [.init(file: path, line: nil, message: "can't be read: \(reason); name another with --config")])
     }
 
     /// - Parameters:
     ///   - text: The content of the file.
     ///   - file: Its path: relative paths in it start from its folder.
-    public init(_ text: String, file: String) throws(ConfigurationError) {
+    ///   - parts: What of it has to be right; nil for all of it.
+    public init(_ text: String, file: String, judging parts: Set<String>? = nil) throws(ConfigurationError) {
         self.file = file
         digest = hexadecimal(Array(SHA256.hash(data: Array(text.utf8))))
         let document = try TOMLDocument(text, file: file)
@@ -101,8 +111,9 @@ public struct Configuration: Sendable {
         (token, environment) = Self.token(root.table("token"), absolute)
         rules = Self.rules(root)
         root.finish()
-        guard problems.problems.isEmpty else {
-            throw ConfigurationError(problems: problems.problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) })
-        }
+        let mistakes = problems.problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) }
+        let judged = mistakes.filter { mistake in parts?.contains(where: mistake.touches) ?? true }
+        guard judged.isEmpty else { throw ConfigurationError(problems: judged) }
+        overlooked = mistakes
     }
 }

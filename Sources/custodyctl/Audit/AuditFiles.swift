@@ -170,7 +170,7 @@ struct AuditFiles {
     /// The files that a command was given, else those of the configuration.
     static func opened(_ paths: [String], _ common: CommonOptions) throws -> AuditFiles {
         guard paths.isEmpty else { return try AuditFiles(paths) }
-        let (configuration, place) = try common.configuration()
+        let (configuration, place) = try common.configuration(judging: ["audit.file", "state.directory"])
         guard let settings = configuration?.audit else {
             throw ToolError.configuration("no audit log is named: give its files, or a configuration file by --config (\(place))")
         }

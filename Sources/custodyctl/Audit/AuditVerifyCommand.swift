@@ -96,7 +96,7 @@ struct AuditVerifyCommand: ParsableCommand {
     /// The anchor in the state directory, if this user can read it, and those that were named.
     private func keptAnchors(_ remarks: inout [String]) throws -> [AuditAnchor] {
         var anchors: [AuditAnchor] = []
-        if let directory = try common.configuration().configuration?.stateDirectory {
+        if let directory = try common.configuration(judging: ["audit.file", "state.directory"]).configuration?.stateDirectory {
             let path = directory + "/" + AuditAnchor.fileName
             switch AuditAnchor.read(path) {
             case .anchor(let anchor): anchors.append(anchor)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Custody
+import CustodyServer
 import PKCS11
 import ToolSupport
 
@@ -22,7 +23,11 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         let access = try common.tokenAccess()
         var report = DoctorReport()
-        report.add("configuration", .ok, access.configuration == nil ? "none (\(access.configurationPlace)), flags alone" : access.configurationPlace)
+        let mistakes = access.configuration?.overlooked.isEmpty == false
+        report.add(
+            "configuration", mistakes ? .warn : .ok,
+            access.configuration == nil ? "none (\(access.configurationPlace)), flags alone"
+                : access.configurationPlace + (mistakes ? ": has mistakes, so no daemon starts with it; `custodyd --check-config` names them" : ""))
         var exit = ToolExit.notFitting
         do {
             try examine(access, &report)

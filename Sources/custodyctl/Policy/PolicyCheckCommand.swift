@@ -13,6 +13,8 @@ struct PolicyCheckCommand: ParsableCommand {
             """)
 
     private struct Document: Encodable {
+        /// The configuration that was asked.
+        let file: String
         let decision: String
         /// The rule that allows or denies; none if nothing is said about it.
         let rule: String?
@@ -56,23 +58,24 @@ struct PolicyCheckCommand: ParsableCommand {
     func run() throws {
         let kind = try kind()
         let principal = try Principal(account: user, groups: group)
-        let rules = try common.rules()
+        let (rules, file) = try common.rules()
         let entries = kind.hasContext ? try entries() : nil
         let decision = rules.policy.decide(principal, kind, key: key, context: entries)
         let limits = rules.limits.filter { $0.concerns(principal, kind, key: key) }.map(RuleView.init)
 
         let document: Document
         switch decision {
-        case .allowed(let rule): document = Document(decision: "allowed", rule: rule, reason: nil, limits: limits)
+        case .allowed(let rule): document = Document(file: file, decision: "allowed", rule: rule, reason: nil, limits: limits)
         case .denied(let reason):
             let denial = rules.policy.denial(principal, kind, key: key, context: entries)
-            document = Document(decision: "denied", rule: denial?.rule, reason: reason, limits: limits)
+            document = Document(file: file, decision: "denied", rule: denial?.rule, reason: reason, limits: limits)
         }
         if common.json {
             try Output.json(document)
         } else {
             print(document.rule.map { "\(document.decision) by \($0)" } ?? "\(document.decision): \(document.reason ?? "")")
             for limit in limits { print("\(limit.effectText), by \(limit.rule)") }
+            print("according to \(Table.printable(file))")
         }
         if document.decision == "denied" { throw ExitCode(ToolExit.denied) }
     }

@@ -16,13 +16,13 @@ struct PolicyCommand: ParsableCommand {
 }
 
 extension CommonOptions {
-    /// What the configuration says about who may do what.
-    func rules() throws -> Rules {
+    /// What the configuration says about who may do what, and which file that is.
+    func rules() throws -> (rules: Rules, file: String) {
         let (configuration, place) = try configuration()
         guard let configuration else {
             throw ToolError.configuration("the configuration can't be read (\(place)); name another with --config")
         }
-        return configuration.rules
+        return (configuration.rules, configuration.file)
     }
 }
 

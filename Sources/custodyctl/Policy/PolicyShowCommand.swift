@@ -13,6 +13,7 @@ struct PolicyShowCommand: ParsableCommand {
             """)
 
     private struct Document: Encodable {
+        let file: String
         let rules: [RuleView]
     }
 
@@ -23,14 +24,15 @@ struct PolicyShowCommand: ParsableCommand {
 
     func run() throws {
         let principal = try user.map { try Principal(account: $0, groups: []) }
-        let rules = try common.rules()
+        let (rules, file) = try common.rules()
         func concerns(_ subject: Subject?) -> Bool { principal.map(subject.includes) ?? true }
         let views =
             rules.policy.grants.filter { concerns($0.subject) }.map(RuleView.init)
             + rules.policy.denials.filter { concerns($0.subject) }.map(RuleView.init)
             + rules.limits.filter { concerns($0.subject) }.map(RuleView.init)
-        if common.json { return try Output.json(Document(rules: views)) }
+        if common.json { return try Output.json(Document(file: file, rules: views)) }
 
+        print("Rules of \(Table.printable(file))")
         if !views.contains(where: { $0.effect == .allow }) {
             let whose = user.map { "concerns '\(Table.printable($0))'" } ?? "stands in the configuration"
             print("No grant \(whose): everything is denied.")
