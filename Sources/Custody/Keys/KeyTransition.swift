@@ -24,8 +24,8 @@ public enum KeyTransition: Sendable, Hashable {
     /// What has to be written, one after the other; nothing if the version is where it is to be.
     ///
     /// Whoever is killed between two of them leaves the state before, or a disabled version: a date is taken away while
-    /// the version can still be used, and set only when it no longer can. So no date that somebody else left there ever
-    /// becomes a schedule.
+    /// the version can still be used, and set only when it no longer can. So no date that was there before becomes a schedule.
+    /// Whoever has the PIN can give a disabled version one without Custody; nobody else can.
     ///
     /// - Throws: ``CustodyError`` with `keyNotUsable` if the state does not allow the change.
     func steps(from key: KeyObject) throws(CustodyError) -> [Step] {
