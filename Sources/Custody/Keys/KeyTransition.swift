@@ -31,19 +31,25 @@ public enum KeyTransition: Sendable, Hashable {
     func steps(from key: KeyObject) throws(CustodyError) -> [Step] {
         let isScheduled = if case .scheduledForDestruction = key.state { true } else { false }
         let clearing: [Step] = key.attributes.day(.endDate) == nil ? [] : [.endDate(nil)]
-        switch self {
-        case .enable, .deactivate:
+        func refuseScheduled() throws(CustodyError) {
             guard !isScheduled else {
                 throw CustodyError(
                     .keyNotUsable,
                     "\(key.title) is \(key.state.phrase); `custodyctl key destroy \(key.name) --cancel` with its version takes that back first")
             }
+        }
+        switch self {
+        case .enable, .deactivate:
+            try refuseScheduled()
             let uses = Self.uses(key, encrypt: self == .enable, decrypt: true)
             return uses.isEmpty ? [] : clearing + uses
         case .disable:
             return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false)
         case .scheduleDestruction(let day):
-            return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false) + [.endDate(day)]
+            if isReached(by: key) { return [] }
+            // Another day is not what was asked for, and whoever asked must not believe that it is.
+            try refuseScheduled()
+            return clearing + Self.uses(key, encrypt: false, decrypt: false) + [.endDate(day)]
         case .cancelDestruction:
             return isScheduled ? clearing : []
         }
