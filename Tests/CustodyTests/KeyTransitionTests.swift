@@ -1,3 +1,4 @@
+import ByteEncoding
 import PKCS11
 import TestSupport
 import Testing
@@ -41,7 +42,7 @@ import Testing
         case .enable: start == .scheduled ? nil : .active
         case .deactivate: start == .scheduled ? nil : .deactivated
         case .disable: start == .scheduled ? before : .disabled
-        case .scheduleDestruction: start == .scheduled ? before : .scheduledForDestruction(after: day.description)
+        case .scheduleDestruction: start == .scheduled ? nil : .scheduledForDestruction(after: day.description)
         case .cancelDestruction: start == .scheduled ? .disabled : before
         }
     }
@@ -169,6 +170,77 @@ import Testing
         }
     }
 
+    /// Whoever has no PIN can make a public object with any label, and must not be able to have a key destroyed by it.
+    @Test func aPublicNoteSchedulesNothing() async throws {
+        try await SoftHSM.withToken { token in
+            try token.withSession { session in
+                let key = try Start.disabled.make(session)
+                try session.logout()
+                _ = try session.createObject([
+                    .objectClass(.data), .bool(.token, true), .bool(.isPrivate, false), .application("custody CKA_END_DATE"),
+                    .label(hexadecimal(key.idBytes)), .date(.value, Self.past),
+                ])
+                try session.login(.user, pin: SoftHSMToken.secret(SoftHSMToken.userPIN))
+                let now = try #require(try KeyObject.all(session).first)
+                #expect(now.state == .disabled && !now.isDue(.today))
+                // Nor does it move a day that somebody did confirm.
+                let scheduled = try #require(try KeyProvisioner.change(now, .scheduleDestruction(after: Self.day), session))
+                #expect(try KeyProvisioner.change(scheduled, .cancelDestruction, session)?.state == .disabled)
+                #expect(try session.objects(.data).count == 1, "what is not Custody's stays")
+            }
+        }
+    }
+
+    @Test func aPublicObjectTakesNoNumber() async throws {
+        try await SoftHSM.withToken { token in
+            try token.withSession { session in
+                var made = [try KeyProvisioner.generate("root", session).key]
+                #expect(try KeyProvisioner.activate(made[0], reactivate: false, session))
+                for version in [2, .max] as [UInt32] {
+                    _ = try session.createObject(RootKeyTemplate(id: KeyID(newFor: version).bytes).withoutPIN)
+                }
+                made.append(try KeyProvisioner.rotate("root", session).key)
+                #expect(made[1].id?.version == 2)
+                #expect(try KeyProvisioner.claim(made[1], session))
+                #expect(try KeyProvisioner.activate(made[1], reactivate: false, session))
+            }
+        }
+    }
+
+    /// The kill switch between the making of a version and its activation, or before both.
+    @Test func whatWasTakenOutOfUseStaysSo() async throws {
+        try await SoftHSM.withToken { token in
+            try token.withSession { session in
+                let first = try KeyProvisioner.generate("root", session).key
+                let error = try expectError(.keyNotUsable) { () throws(CustodyError) in try KeyProvisioner.rotate("root", session) }
+                #expect(error.message.contains("--reactivate") && error.message.contains("key enable root"), "\(error)")
+                #expect(try KeyProvisioner.activate(first, reactivate: false, session), "the only version has no others")
+                let second = try KeyProvisioner.rotate("root", session).key
+                let active = try KeyObject(first.object, session)
+                _ = try KeyProvisioner.change(active, .disable, session)
+                #expect(try !KeyProvisioner.activate(second, reactivate: false, session))
+                #expect(try KeyObject.all(session).map(\.state) == [.disabled], "the new one is gone")
+                let third = try KeyProvisioner.rotate("root", reactivate: true, session).key
+                #expect(try KeyProvisioner.activate(third, reactivate: true, session))
+                #expect(try KeyObject.all(session).map(\.state) == [.disabled, .active])
+            }
+        }
+    }
+
+    @Test func anotherDayIsRefused() async throws {
+        try await SoftHSM.withToken { token in
+            try token.withSession { session in
+                let key = try Start.disabled.make(session)
+                let scheduled = try #require(try KeyProvisioner.change(key, .scheduleDestruction(after: Self.day), session))
+                #expect(try KeyProvisioner.change(scheduled, .scheduleDestruction(after: Self.day), session) == nil)
+                let error = try expectError(.keyNotUsable) { () throws(CustodyError) in
+                    try KeyProvisioner.check(scheduled, .scheduleDestruction(after: Self.day.adding(days: -1)))
+                }
+                #expect(error.message.contains("--cancel"), "\(error)")
+            }
+        }
+    }
+
     @Test func aNewVersionKnowsItsDay() async throws {
         try await SoftHSM.withToken { token in
             try token.withSession { session in
@@ -188,9 +260,9 @@ import Testing
         try await SoftHSM.withToken { token in
             try token.withSession { session in
                 _ = try KeyProvisioner.generate("root", session)
-                let second = try KeyProvisioner.rotate("root", session)
+                let second = try KeyProvisioner.rotate("root", reactivate: true, session)
                 #expect(second.id?.version == 2)
-                #expect(try KeyProvisioner.rotate("root", session).id?.version == 3)
+                #expect(try KeyProvisioner.rotate("root", reactivate: true, session).id?.version == 3)
                 try expectError(.invalidRequest) { () throws(CustodyError) in try KeyProvisioner.generate("root", session) }
                 #expect(try KeyObject.all(named: "root", session).map { $0.id?.version } == [1, 2, 3])
             }

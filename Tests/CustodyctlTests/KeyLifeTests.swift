@@ -33,7 +33,7 @@ import Testing
         Step("disable", "disabled", "it neither wraps nor opens"),
         Step("enable", "active", "it wraps and opens"),
         Step(schedule, scheduled, "takes the schedule back"),
-        Step(schedule + " --days 7", scheduled, "is scheduled for destruction after"),
+        Step(schedule + " --days 7", nil, "--cancel"),
         Step("enable", nil, "--cancel"),
         Step("deactivate", nil, "--cancel"),
         Step("disable", scheduled, "already"),
@@ -77,10 +77,10 @@ import Testing
             #expect(version["state"] == .string(Self.scheduled))
             #expect(try await installation.json("key", "list")["keys"][0]["versions"][0]["destroy_after"] == version["destroy_after"])
             #expect(try await installation.ok("key", "list").text.contains("after \(version["destroy_after"].string ?? "?")"))
-            // Scheduling again moves nothing.
-            let again = try await installation.json("key", "destroy", "payments", "--all", "--yes-i-understand", "payments", "--days", "9")
-            #expect(again["versions"][0]["changed"] == false)
-            #expect(again["versions"][0]["destroy_after"] == version["destroy_after"])
+            // Scheduling for another day moves nothing, and says so.
+            let again = try await installation.refusal("key", "destroy", "payments", "--all", "--yes-i-understand", "payments", "--days", "9")
+            #expect(again.code == "key-not-usable" && again.message.contains("--cancel"), "\(again.message)")
+            #expect(try await installation.json("key", "list")["keys"][0]["versions"][0]["destroy_after"] == version["destroy_after"])
             #expect(try await installation.json("key", "destroy", "--due", "payments")["destroyed"].array.isEmpty)
             #expect(try await installation.ok("key", "destroy", "--due", "--every-key").text.contains("Nothing is due"))
             try await installation.ok("key", "destroy", "payments", "--all", "--cancel")
@@ -148,6 +148,67 @@ import Testing
         for part in ["disables now", "version 1", "last use", "needed: ", "takes the schedule back"] { #expect(right.text.contains(part), "\(right.text)") }
         #expect(try await installation.json("key", "list")["keys"][0]["versions"][0]["state"] == .string(Self.scheduled))
         try await daemon.stop()
+    }
+
+    /// What was confirmed is what was shown, and nothing else.
+    @Test(arguments: [["--days", "10"], ["--now"]], ["disable payments --all", "destroy payments --version 1 --now --yes-i-understand payments"])
+    func changedBehindTheQuestion(_ arguments: [String], _ change: String) async throws {
+        let installation = try await Installation.ready()
+        try await installation.ok("key", "rotate", "payments")
+        let reply = try await installation.atTerminal(
+            ["key", "destroy", "payments", "--all"] + arguments, answering: ["go on: ": "payments"], butFirst: "key " + change)
+        #expect(reply.status == .exited(1), "\(reply.text)")
+        #expect(reply.text.contains("nothing was done"), "\(reply.text)")
+        let states = try await installation.json("key", "list")["keys"][0]["versions"].array.map { $0["state"] }
+        #expect(states == (change.hasPrefix("disable") ? ["disabled", "disabled"] : ["active"]))
+    }
+
+    /// A rotation by a timer does not undo the kill switch, even if it began before.
+    @Test func whatIsDisabledIsNotRotatedBack() async throws {
+        let installation = try await Installation.ready()
+        let gate = try Gate(installation)
+        let rotate = try ChildProcess("custodyctl", arguments: ["key", "rotate", "payments", "--config", gate.configurationFile])
+        try await gate.pass(isAwaited: { true })
+        // The second at the gate is the process that activates.
+        _ = try await eventualValue("the process that activates") { Processes.children(of: rotate.processID).first }
+        try await installation.ok("key", "disable", "payments", "--all")
+        try await gate.pass(isAwaited: { true })
+        let result = try await rotate.end()
+        #expect(result.status == .exited(1))
+        #expect(result.errors.contains("--reactivate"), "\(result.errors)")
+        func states() async throws -> [JSON] { try await installation.json("key", "list")["keys"][0]["versions"].array.map { $0["state"] } }
+        #expect(try await states() == ["disabled"])
+        #expect(try await installation.refusal("key", "rotate", "payments").code == "key-not-usable")
+        #expect(try await states() == ["disabled"])
+        try await installation.ok("key", "rotate", "payments", "--reactivate")
+        #expect(try await states() == ["disabled", "active"])
+    }
+
+    /// A public object, made without the PIN, with the label and CKA_ID of a version.
+    @Test func aPublicDoubleIsInNobodysWay() async throws {
+        let installation = try await Installation.ready()
+        let id = try #require(try await installation.json("key", "list")["keys"][0]["versions"][0]["id"].string)
+        try await installation.makePublicKey("payments", id: id)
+        try await installation.makePublicKey("payments", id: "00000002" + id.dropFirst(8))
+        let shown = try await installation.json("key", "show", "payments")
+        #expect(shown["versions"].array.map { $0["state"] } == ["active", "refused"])
+        #expect(shown["foreign_keys"].array.map { $0["state"] } == ["foreign"])
+        #expect(try await installation.json("key", "rotate", "payments")["version"]["version"] == 2)
+        for selector in [["--version", "1"], ["--version", "2"], ["--id", id], ["--all"]] {
+            for command in ["disable", "enable"] {
+                let changed = try await installation.ctl(["key", command, "payments", "--json"] + selector).exiting().json
+                #expect(changed["versions"].array.count == (selector == ["--all"] ? 2 : 1), "\(command) \(selector)")
+            }
+        }
+        let off = try await installation.ok("key", "disable", "payments", "--all").text
+        #expect(off.contains("No version of key 'payments' is active"), "\(off)")
+    }
+
+    @Test func nothingIsDueOfAKeyThatIsNotThere() async throws {
+        let installation = try await Installation.ready()
+        let absent = try await installation.ok("key", "destroy", "--due", "payment").text
+        #expect(absent.contains("no key 'payment'"), "\(absent)")
+        #expect(try await installation.ok("key", "destroy", "--due", "payments").text.contains("no version is scheduled"))
     }
 
     @Test func whatTheDaemonDoesNotUseIsNotEnabled() async throws {

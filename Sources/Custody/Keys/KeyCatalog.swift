@@ -91,7 +91,19 @@ public final class KeyCatalog: Sendable {
 
         var newTrials: [ProofKey: ProofOfCustody.Trial] = [:]
         var versions: [KeyVersion] = []
-        for (id, same) in Dictionary(grouping: candidates, by: \.id) {
+        for (id, sharing) in Dictionary(grouping: candidates, by: \.id) {
+            var same = sharing
+            // Anybody can make a public object without the PIN; it must not keep the private one from being used.
+            let own = sharing.filter { $0.attributes.bool(.isPrivate) != false }
+            if own.count == 1 {
+                same = own
+                for double in sharing where double.object != own[0].object {
+                    strangers.append(.init(
+                        name: double.name,
+                        reason: "key '\(double.name)' (CKA_ID \(id)) is not used: it is a public object with the CKA_ID of key "
+                            + "'\(own[0].name)' version \(id.version), which anybody can make without the PIN; remove it with the vendor's tool"))
+                }
+            }
             guard same.count == 1 else {
                 let names = same.map { "'\($0.name)'" }.sorted().joined(separator: ", ")
                 let reason = "\(same.count) objects on the token have the CKA_ID \(id): \(names); "

@@ -7,7 +7,7 @@ import PKCS11
 /// when asked, and fails with CKR_GENERAL_ERROR, for all attributes that were asked for with it. For such a token the date
 /// is a note: a private data object beside the key, whose CKA_APPLICATION names the attribute that it stands for, whose
 /// CKA_LABEL is the key's CKA_ID, and whose CKA_VALUE is the CK_DATE. A note is made and removed as a whole and never
-/// changed.
+/// changed. One that is not private counts for nothing: anybody can make such an object without the PIN.
 struct KeyDates {
     private struct Note: Hashable {
         let type: AttributeType
@@ -22,8 +22,8 @@ struct KeyDates {
     init(_ session: borrowing Session) {
         for type in Self.types {
             for object in (try? session.objects(.data, matching: Self.template(type))) ?? [] {
-                guard let read = try? session.attributes(of: object, [.label, .value]), let id = read.string(.label),
-                    let day = read.day(.value)
+                guard let read = try? session.attributes(of: object, [.isPrivate, .label, .value]),
+                    read.bool(.isPrivate) == true, let id = read.string(.label), let day = read.day(.value)
                 else { continue }
                 // Of two the later one: nothing is destroyed too early.
                 notes[Note(type: type, id: id)] = max(day, notes[Note(type: type, id: id)] ?? day)
@@ -72,7 +72,7 @@ struct KeyDates {
     }
 
     static func note(_ type: AttributeType, _ day: UTCDay, id: [UInt8], _ session: borrowing Session) throws(PKCS11Error) {
-        _ = try session.createObject([.objectClass(.data), .bool(.isPrivate, true), .date(.value, day)] + template(type, id: id))
+        _ = try session.createObject([.objectClass(.data), .date(.value, day)] + template(type, id: id))
     }
 
     /// For a key that is gone.
@@ -88,6 +88,6 @@ struct KeyDates {
     }
 
     private static func template(_ type: AttributeType, id: [UInt8]? = nil) -> [Attribute] {
-        [.bool(.token, true), .application("custody \(type)")] + (id.map { [.label(hexadecimal($0))] } ?? [])
+        [.bool(.token, true), .bool(.isPrivate, true), .application("custody \(type)")] + (id.map { [.label(hexadecimal($0))] } ?? [])
     }
 }

@@ -17,6 +17,9 @@ public struct KeyObject: Sendable {
     /// What the key's attributes let it do.
     public var state: KeyVersion.State { KeyVersion.State(attributes) }
 
+    /// Whether anybody can have made it, without the PIN: such an object is no version, whatever its label and CKA_ID say.
+    public var isPublic: Bool { attributes.bool(.isPrivate) == false }
+
     /// How sentences name it.
     public var title: String {
         id.map { "key '\(name)' version \($0.version) (CKA_ID \($0))" }

@@ -61,17 +61,33 @@ extension KeyProvisioner {
     public static func destroyIfDue(
         _ key: KeyObject, today: UTCDay, _ session: borrowing Session
     ) throws(CustodyError) -> Bool {
-        let now: KeyObject
+        guard let now = try readAgain(key, session), now.isDue(today) else { return false }
+        try destroy(now, session)
+        return true
+    }
+
+    /// Throws if one of them is no longer what somebody was shown and has confirmed.
+    public static func checkUnchanged(_ keys: [KeyObject], _ session: borrowing Session) throws(CustodyError) {
+        for key in keys {
+            let now = try readAgain(key, session)
+            guard now?.state == key.state else {
+                throw CustodyError(
+                    .keyNotUsable,
+                    "\(key.title) was \(key.state.phrase) and has changed meanwhile, it is \(now?.state.phrase ?? "gone"); nothing was done")
+            }
+        }
+    }
+
+    /// The object as it is now; nil if it is gone or another.
+    private static func readAgain(_ key: KeyObject, _ session: borrowing Session) throws(CustodyError) -> KeyObject? {
         do throws(PKCS11Error) {
-            now = try KeyObject(key.object, session)
+            let now = try KeyObject(key.object, session)
+            return now.idBytes == key.idBytes && now.name == key.name ? now : nil
         } catch where error.returnValue == .objectHandleInvalid {
-            return false
+            return nil
         } catch {
             throw failed("read \(key.title)", error)
         }
-        guard now.idBytes == key.idBytes, now.name == key.name, now.isDue(today) else { return false }
-        try destroy(now, session)
-        return true
     }
 
     /// What C_SetAttributeValue says when it is the attribute that it does not want changed (or the object: 0x1B is

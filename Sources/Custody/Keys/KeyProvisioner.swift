@@ -1,12 +1,10 @@
-import ByteEncoding
-import Glibc
 import PKCS11
 
 /// Makes versions of root keys on the token, changes their state, and destroys them.
 ///
 /// Needs a read-write session with the user logged in. Some tokens answer C_GenerateKey before the key is on their disk. So
 /// a version is made disabled: no daemon that sees it uses it. Whoever calls has to sync, finalise the module, find the key
-/// from a fresh process and ``change(_:_:_:)`` it to active there, and sync again, before saying that it exists.
+/// from a fresh process and ``activate(_:reactivate:_:)`` it there, and sync again, before saying that it exists.
 public enum KeyProvisioner {
     /// The template of a root key's version, every attribute written out: the tokens' defaults differ and some are
     /// dangerous.
@@ -40,8 +38,9 @@ public enum KeyProvisioner {
     /// Makes the next version of a root key, disabled. Its number is one more than the highest there is, whatever state that
     /// one is in.
     ///
-    /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, else as ``generate(_:_:)``.
-    public static func rotate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
+    /// - Parameter reactivate: Also if no version is active.
+    /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, ``outOfUse(_:)``, else as ``generate(_:_:)``.
+    public static func rotate(_ name: String, reactivate: Bool = false, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
         let present = try objects(named: name, session)
         guard !present.isEmpty else {
@@ -55,34 +54,15 @@ public enum KeyProvisioner {
         guard highest < .max else {
             throw CustodyError(.keyNotUsable, "key '\(name)' has reached the highest version number; make a key of another name")
         }
+        guard reactivate || present.contains(where: { $0.id != nil && $0.isActive }) else { throw outOfUse(name) }
         return try make(name, version: highest + 1, session)
     }
 
-    /// Gives way if another process has made a version of the same name and number, as several that rotate a key at once do;
-    /// to be called before the version is activated, by a process that did not make it.
-    ///
-    /// Everybody looks after making, so of two that made one number at least the later sees the other. Who sees a smaller
-    /// id, or a version that was activated (nobody was there when its maker looked), gives way at once. Who sees only
-    /// greater ids waits until they are gone; one that stays was there first or its maker was killed, and keeps the number.
-    ///
-    /// By a process that did not make it, because SoftHSM shows a process that has just made an object nothing that another
-    /// one made a moment before: it takes the other's change to the token's generation for its own.
-    ///
-    /// - Returns: Whether the version keeps its number; if not, it was destroyed.
-    public static func claim(_ key: KeyObject, _ session: borrowing Session) throws(CustodyError) -> Bool {
-        let end = ContinuousClock.now + .seconds(3)
-        while true {
-            let rivals = try reaching("look for key '\(key.name)'") { () throws(PKCS11Error) in
-                try KeyObject.all(named: key.name, session).filter { $0.id?.version == key.id?.version && $0.idBytes != key.idBytes }
-            }
-            if rivals.isEmpty { return true }
-            let mustGiveWay = rivals.contains { $0.state != .disabled || hexadecimal($0.idBytes) < hexadecimal(key.idBytes) }
-            if mustGiveWay || ContinuousClock.now > end {
-                try destroy(key, session)
-                return false
-            }
-            usleep(10_000)
-        }
+    /// Nobody's timer undoes the kill switch.
+    public static func outOfUse(_ name: String) -> CustodyError {
+        CustodyError(
+            .keyNotUsable,
+            "no version of key '\(name)' is active, so it was taken out of use, and no new one was activated; `custodyctl key enable \(name) --version N` has a version back, `custodyctl key rotate \(name) --reactivate` adds one all the same")
     }
 
     // MARK: Steps
@@ -154,14 +134,16 @@ public enum KeyProvisioner {
         return key
     }
 
-    /// Every secret key of this name, of whatever type: a name that another kind of key bears is not free.
-    private static func objects(named name: String, _ session: borrowing Session) throws(CustodyError) -> [(object: ObjectHandle, id: KeyID?)] {
+    /// Every secret key of this name, of whatever type: a name that another kind of key bears is not free. The id is nil for
+    /// what is no version, as a public object is that anybody can have made.
+    private static func objects(named name: String, _ session: borrowing Session) throws(CustodyError) -> [(id: KeyID?, isActive: Bool)] {
         try reaching("search for key '\(name)'") { () throws(PKCS11Error) in
-            var found: [(object: ObjectHandle, id: KeyID?)] = []
+            var found: [(id: KeyID?, isActive: Bool)] = []
             for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(name)]) {
                 do throws(PKCS11Error) {
-                    let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
-                    found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                    let read = try session.attributes(of: object, [.id, .isPrivate, .encrypt, .decrypt])
+                    let id = KeyID(read.bytes(.id) ?? []).flatMap { $0.version > 0 && read.bool(.isPrivate) != false ? $0 : nil }
+                    found.append((id, KeyVersion.State(read) == .active))
                 } catch where error.returnValue == .objectHandleInvalid {
                     continue  // removed between the search and the reading
                 }

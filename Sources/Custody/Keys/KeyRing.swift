@@ -27,6 +27,11 @@ public struct KeyRing: Sendable {
     /// AES keys that are not Custody's, by name.
     public var strangersByName: [Stranger] { strangers.sorted { $0.name < $1.name } }
 
+    /// What an object is a version of; nil for a public one that only bears a version's name and CKA_ID.
+    public func version(_ key: KeyObject) -> KeyVersion? {
+        byName[key.name]?.first { $0.id == key.id && (!key.isPublic || $0.object == key.object) }
+    }
+
     func contains(_ name: String) -> Bool { byName[name] != nil }
 
     public func version(_ id: KeyID) -> KeyVersion? { byID[id] }

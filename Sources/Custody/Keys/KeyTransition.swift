@@ -24,26 +24,32 @@ public enum KeyTransition: Sendable, Hashable {
     /// What has to be written, one after the other; nothing if the version is where it is to be.
     ///
     /// Whoever is killed between two of them leaves the state before, or a disabled version: a date is taken away while
-    /// the version can still be used, and set only when it no longer can. So no date that somebody else left there ever
-    /// becomes a schedule.
+    /// the version can still be used, and set only when it no longer can. So no date that was there before becomes a schedule.
+    /// Whoever has the PIN can give a disabled version one without Custody; nobody else can.
     ///
     /// - Throws: ``CustodyError`` with `keyNotUsable` if the state does not allow the change.
     func steps(from key: KeyObject) throws(CustodyError) -> [Step] {
         let isScheduled = if case .scheduledForDestruction = key.state { true } else { false }
         let clearing: [Step] = key.attributes.day(.endDate) == nil ? [] : [.endDate(nil)]
-        switch self {
-        case .enable, .deactivate:
+        func refuseScheduled() throws(CustodyError) {
             guard !isScheduled else {
                 throw CustodyError(
                     .keyNotUsable,
                     "\(key.title) is \(key.state.phrase); `custodyctl key destroy \(key.name) --cancel` with its version takes that back first")
             }
+        }
+        switch self {
+        case .enable, .deactivate:
+            try refuseScheduled()
             let uses = Self.uses(key, encrypt: self == .enable, decrypt: true)
             return uses.isEmpty ? [] : clearing + uses
         case .disable:
             return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false)
         case .scheduleDestruction(let day):
-            return isScheduled ? [] : clearing + Self.uses(key, encrypt: false, decrypt: false) + [.endDate(day)]
+            if isReached(by: key) { return [] }
+            // Another day is not what was asked for, and whoever asked must not believe that it is.
+            try refuseScheduled()
+            return clearing + Self.uses(key, encrypt: false, decrypt: false) + [.endDate(day)]
         case .cancelDestruction:
             return isScheduled ? clearing : []
         }

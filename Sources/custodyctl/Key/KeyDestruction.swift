@@ -24,6 +24,7 @@ enum KeyDestruction {
         let (token, destroyed) = try destroy(common) { token, session in
             let keys = try selection.pick(name, from: try KeyObject.all(named: name, session))
             try confirm(keys, token)
+            try KeyProvisioner.checkUnchanged(keys, session)
             return try KeyWork.each(keys, done: "destroyed") { key throws(CustodyError) in
                 try KeyProvisioner.destroy(key, session)
                 return key
@@ -34,15 +35,20 @@ enum KeyDestruction {
 
     /// Destroys the scheduled versions of a key, or of every key, whose day is over.
     static func due(_ name: String?, _ common: CommonOptions) throws {
+        var isThere = true
         let (token, destroyed) = try destroy(common) { token, session in
             let today = UTCDay.today
             let present = try KeyObject.all(session)
-            // Two objects of one CKA_ID: one of them does not belong there, and which one no timer decides.
-            let ids = Dictionary(grouping: present, by: \.idBytes).mapValues(\.count)
+            isThere = name == nil || present.contains { $0.name == name }
+            // Two objects of one CKA_ID: one of them does not belong there, and which one no timer decides. A public one never does.
+            let ids = Dictionary(grouping: present.filter { !$0.isPublic }, by: \.idBytes).mapValues(\.count)
             let keys = present.filter { ($0.name == name || name == nil) && $0.isDue(today) && ids[$0.idBytes] == 1 }
             return try KeyWork.each(keys, done: "destroyed") { key throws(CustodyError) in
                 try KeyProvisioner.destroyIfDue(key, today: today, session) ? key : nil
             }.compactMap { $0 }
+        }
+        if let name, !isThere, !common.json {
+            return print("Nothing is due: there is no key '\(Table.printable(name))' on the token.")
         }
         if destroyed.isEmpty, !common.json {
             return print("Nothing is due: no version is scheduled for destruction with its day over.")

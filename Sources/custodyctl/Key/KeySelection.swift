@@ -27,20 +27,26 @@ struct KeySelection: ParsableArguments {
         guard !keys.isEmpty else {
             throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key list` shows the keys")
         }
+        // Anybody can make a public object without the PIN: it is meant only where there is no other.
+        func chosen(_ isMeant: (KeyObject) -> Bool) -> [KeyObject] {
+            let meant = keys.filter(isMeant)
+            let own = meant.filter { !$0.isPublic }
+            return own.isEmpty ? meant : own
+        }
         let wanted: [KeyObject]
         let what: String
         if let version {
-            wanted = keys.filter { $0.id?.version == version }
+            wanted = chosen { $0.id?.version == version }
             what = "version \(version)"
             if Set(wanted.map(\.idBytes)).count > 1 {
                 let list = wanted.map { hexadecimal($0.idBytes) }.joined(separator: ", ")
                 throw ToolError("key-ambiguous", "key '\(name)' has several versions \(version); select one by --id: \(list)")
             }
         } else if let id {
-            wanted = keys.filter { hexadecimal($0.idBytes) == id.lowercased() }
+            wanted = chosen { hexadecimal($0.idBytes) == id.lowercased() }
             what = "object with the CKA_ID \(id)"
         } else {
-            wanted = keys.filter { $0.id != nil }
+            wanted = chosen { $0.id != nil }
             what = "version made by Custody; --id means a foreign key"
         }
         guard !wanted.isEmpty else {

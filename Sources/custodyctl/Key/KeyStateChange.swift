@@ -53,15 +53,39 @@ struct KeyStateChange {
     private func perform(
         _ access: TokenAccess, _ token: TokenInfo, _ session: borrowing Session
     ) throws -> (TokenInfo, [Outcome], [KeyObject]) {
-        let keys = try selection.pick(name, from: try KeyObject.all(named: name, session))
+        var keys = try selection.pick(name, from: try KeyObject.all(named: name, session))
         // All or nothing of what can be known before.
         try checkProof(keys, access, session)
         for key in keys { try KeyProvisioner.check(key, transition) }
         try confirm(keys, token)
-        let results = try KeyWork.each(keys, done: "changed") { key throws(CustodyError) in
-            (before: key, after: try KeyProvisioner.change(key, transition, session))
+        // Between a question and its answer anything may have happened.
+        if case .scheduleDestruction = transition { try KeyProvisioner.checkUnchanged(keys, session) }
+        var results: [Outcome] = []
+        var failure: (any Error)?
+        for _ in 1...3 where !keys.isEmpty {
+            results.removeAll { done in keys.contains { $0.idBytes == done.before.idBytes } }
+            do {
+                results += try KeyWork.each(keys, done: "changed") { key throws(CustodyError) in
+                    (before: key, after: try KeyProvisioner.change(key, transition, session))
+                }
+            } catch {
+                failure = failure ?? error
+            }
+            keys = try leftInUse(session)
         }
-        return (token, results, try KeyObject.all(named: name, session))
+        if let failure { throw failure }
+        guard keys.isEmpty else {
+            throw ToolError("key-busy", "other processes go on activating versions of key '\(name)'; stop them and try again", exit: ToolExit.busy)
+        }
+        return (token, results, try KeyObject.all(named: name, session).filter { !$0.isPublic })
+    }
+
+    /// What `--all` of a key has to take out of use still: a rotation may have added or activated a version meanwhile.
+    private func leftInUse(_ session: borrowing Session) throws -> [KeyObject] {
+        guard selection.all, transition == .disable || transition == .deactivate else { return [] }
+        return try KeyObject.all(named: name, session).filter {
+            $0.id != nil && !$0.isPublic && ($0.state == .active || transition == .disable && $0.state == .deactivated)
+        }
     }
 
     private func line(_ before: KeyObject, _ after: KeyObject?) -> String {

@@ -50,10 +50,13 @@ struct KeyVersionView: Encodable {
 
     /// - Parameter known: The version as the daemon would see it, with doubles and exceptions taken into account.
     init(_ key: KeyInspection, known: KeyVersion?) {
-        version = key.id?.version
+        let isDouble = known == nil && key.key.isPublic
+        version = isDouble ? nil : key.id?.version
         id = hexadecimal(key.idBytes)
         switch (key.id, known?.state) {
         case (nil, _): (state, reason) = ("foreign", "its CKA_ID is not Custody's, so it was not made by `custodyctl key generate`")
+        case _ where isDouble:
+            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN, with the CKA_ID of a version")
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
         case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }

@@ -19,10 +19,10 @@ enum NewKey {
     }
 
     static func make(
-        _ name: String, _ common: CommonOptions, _ body: (borrowing Session) throws(CustodyError) -> KeyInspection
+        _ name: String, _ common: CommonOptions, reactivate: Bool = false, _ body: (borrowing Session) throws(CustodyError) -> KeyInspection
     ) throws {
         let access = try common.tokenAccess()
-        let (key, token) = try makeAlone(name, access, body)
+        let (key, token) = try makeAlone(name, access, reactivate, body)
         guard let id = key.id else { throw ToolError("internal-error", "the new key has no id") }
         let view = KeyVersionView(key.afterActivation(), known: nil)
         if common.json {
@@ -36,7 +36,7 @@ enum NewKey {
     /// Of several processes that make a version of one number at once, one keeps it and the others try again: a rotation
     /// with the next number, and a generation to learn that the key is there.
     private static func makeAlone(
-        _ name: String, _ access: TokenAccess, _ body: (borrowing Session) throws(CustodyError) -> KeyInspection
+        _ name: String, _ access: TokenAccess, _ reactivate: Bool, _ body: (borrowing Session) throws(CustodyError) -> KeyInspection
     ) throws -> (KeyInspection, TokenInfo) {
         var known: SecretBytes?
         for _ in 1...50 {
@@ -44,7 +44,7 @@ enum NewKey {
                 (try body(session), token, pin)
             }
             guard let id = key.id else { throw ToolError("internal-error", "the new key has no id") }
-            if try FreshProcess.findKey(name, id, on: token, access, pin: pin) { return (key, token) }
+            if try FreshProcess.findKey(name, id, on: token, access, pin: pin, reactivate: reactivate) { return (key, token) }
             known = pin
         }
         throw ToolError("key-busy", "too many other processes add versions to key '\(name)' at this time; nothing was added, try again", exit: ToolExit.busy)
