@@ -15,9 +15,9 @@ struct AuditContinuity {
 
     private let parts: [Part]
 
-    /// - Parameter files: The log's own and those that rotations put aside; what can't be read is left out.
-    init(_ files: [String]) {
-        parts = files.compactMap { path in
+    /// - Parameter path: The log's own file; what rotations put aside beside it counts as well, as far as it can be read.
+    init(of path: String) {
+        parts = ([path] + (AuditFiles.beside(path)?.plain ?? [])).compactMap { path in
             guard let descriptor = Self.open(path) else { return nil }
             // It reads without moving on; the reader then closes it.
             let last = (try? AuditTail.read(descriptor, path: path))?.line?.sequence

@@ -113,7 +113,7 @@ extension AuditTail {
     /// - Parameter log: If known, files of another log do not count.
     static func predecessor(of path: String, log: [UInt8]?) -> AuditTail? {
         var found: AuditTail?
-        for file in AuditFiles.beside(path).readable where file != path {
+        for file in AuditFiles.beside(path)?.plain ?? [] {
             let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
             guard descriptor >= 0 else { continue }
             defer { close(descriptor) }

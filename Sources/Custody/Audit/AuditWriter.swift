@@ -56,7 +56,7 @@ struct AuditWriter: Sendable {
         let end = try AuditTail.read(file.descriptor, path: file.path)
         let start = AuditStart(
             file: end, predecessor: { AuditTail.predecessor(of: settings.file, log: anchor?.log) }, anchor: anchor,
-            objection: { AuditContinuity(AuditFiles.beside(settings.file).readable).objection(to: $0, end: $1) })
+            objection: { AuditContinuity(of: settings.file).objection(to: $0, end: $1) })
         log = start.log
         sequence = start.sequence
         hash = start.hash

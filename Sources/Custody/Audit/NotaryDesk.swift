@@ -119,7 +119,7 @@ struct NotaryDesk {
         var objection: String?
         for attempt in 1...3 {
             let duty = audit.duty
-            objection = AuditContinuity(AuditFiles.beside(audit.path).readable)
+            objection = AuditContinuity(of: audit.path)
                 .objection(to: anchor, end: AuditTail.Line(sequence: duty.sequence, hash: duty.hash))
             guard objection != nil else { return nil }
             if attempt < 3 { Thread.sleep(forTimeInterval: 0.1) }

@@ -37,7 +37,7 @@ struct AuditShowCommand: ParsableCommand {
 
     func run() throws {
         let filter = try AuditFilter(filter)
-        let opened = try AuditFiles.opened(files, common)
+        let opened = try OpenAuditFiles.opened(files, common)
         for path in opened.skipped { Output.complain("\(path) is compressed and was skipped; give it by a pipe: zcat \(path) | custodyctl audit show -") }
         var found: [ArraySlice<UInt8>] = []
         var strange = 0

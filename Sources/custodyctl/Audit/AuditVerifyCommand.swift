@@ -78,7 +78,7 @@ struct AuditVerifyCommand: ParsableCommand {
     ) throws -> AuditVerifyDocument {
         var remarks: [String] = []
         let anchors = part ? [] : try keptAnchors(&remarks) + tokenAnchors
-        let opened = try AuditFiles.opened(files, common)
+        let opened = try OpenAuditFiles.opened(files, common)
         var expectations = AuditVerifier.Expectations()
         expectations.fromStart = fromStart
         expectations.isPart = part

@@ -6,7 +6,7 @@ import ToolSupport
 /// Files of an audit log that are open for reading.
 ///
 /// All are opened before any is read: a rotation in the meantime renames files, but not what is open.
-struct AuditFiles {
+struct OpenAuditFiles {
     struct File {
         /// `-` for standard input.
         let path: String
@@ -24,7 +24,15 @@ struct AuditFiles {
         let inode: ino_t
     }
 
-    private static let compressed = [".gz", ".xz", ".zst", ".bz2", ".lz4"]
+    /// Who said that a file is to be read, and so what may go wrong with it.
+    private enum Origin {
+        /// The caller, who may also name a pipe.
+        case named
+        /// The configuration: a daemon may be writing to it, or not have begun.
+        case live
+        /// It stands beside that one.
+        case found
+    }
 
     /// In the order of their first sequences.
     private(set) var files: [File] = []
@@ -37,24 +45,25 @@ struct AuditFiles {
         for path in paths {
             if path == "-" {
                 files.append(File(path: path, descriptor: STDIN_FILENO, limit: nil, firstSequence: nil))
-            } else if let suffix = Self.compressed.first(where: path.hasSuffix) {
+            } else if let suffix = AuditFiles.compression(path) {
                 throw ToolError("compressed-file", "\(path) is compressed (\(suffix)); give its content by a pipe, such as `zcat \(path) | custodyctl audit verify -`, oldest file first")
             } else {
-                try open(path, isLive: false)
+                try open(path, .named)
             }
         }
         sort()
     }
 
-    /// Opens a daemon's file and what rotation made of its predecessors: `NAME.*` and `NAME-*` beside it.
-    static func ofDaemon(_ path: String) throws(ToolError) -> AuditFiles {
+    /// Opens a daemon's file and what rotation made of its predecessors: ``AuditFiles``.
+    static func ofDaemon(_ path: String) throws(ToolError) -> OpenAuditFiles {
         // A rotation between the listing and the opening shows in the names: begin again.
         for _ in 0..<5 {
-            var files = AuditFiles()
-            let names = try siblings(path)
-            files.skipped = names.filter { name in compressed.contains(where: name.hasSuffix) }
-            for name in [path] + names where !files.skipped.contains(name) { try files.open(name, isLive: name == path) }
-            if try siblings(path) == names, files.isUnchanged {
+            var files = OpenAuditFiles()
+            let beside = try predecessors(path)
+            files.skipped = beside.compressed
+            try files.open(path, .live)
+            for name in beside.plain { try files.open(name, .found) }
+            if try predecessors(path) == beside, files.isUnchanged {
                 files.sort()
                 return files
             }
@@ -65,16 +74,11 @@ struct AuditFiles {
 
     private init() {}
 
-    private static func siblings(_ path: String) throws(ToolError) -> [String] {
-        let url = URL(fileURLWithPath: path)
-        let name = url.lastPathComponent
-        let folder = url.deletingLastPathComponent().path
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: folder)
-                .filter { $0.hasPrefix(name + ".") || $0.hasPrefix(name + "-") }.sorted().map { folder + "/" + $0 }
-        } catch {
-            throw ToolError.configuration("can't list \(folder), where the configuration's audit log is: \(String(cString: strerror(errno)))")
+    private static func predecessors(_ path: String) throws(ToolError) -> AuditFiles {
+        guard let files = AuditFiles.beside(path) else {
+            throw .configuration("can't list the folder of the configuration's audit log \(path): \(String(cString: strerror(errno)))")
         }
+        return files
     }
 
     private var isUnchanged: Bool {
@@ -90,15 +94,19 @@ struct AuditFiles {
         return Identity(device: status.st_dev, inode: status.st_ino)
     }
 
-    private mutating func open(_ path: String, isLive: Bool) throws(ToolError) {
+    private mutating func open(_ path: String, _ origin: Origin) throws(ToolError) {
         func failed() -> ToolError {
             let code = errno
             return ToolError(
                 "input-failed", "can't read \(path): \(String(cString: strerror(code)))",
                 exit: code == EACCES || code == EPERM ? ToolExit.denied : ToolExit.failed)
         }
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        if descriptor < 0, errno == ENOENT, isLive { return remarks.append("\(path) does not exist") }
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (origin == .named ? 0 : O_NOFOLLOW))
+        if descriptor < 0, errno == ENOENT {
+            if origin == .live { return remarks.append("\(path) does not exist") }
+            // Renamed since the listing, so the next one differs.
+            if origin == .found { return }
+        }
         guard descriptor >= 0 else { throw failed() }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw failed() }
@@ -113,7 +121,7 @@ struct AuditFiles {
         }
         let size = Int(status.st_size)
         // A file that a rotation has just made has no lines yet; what is missing then, the anchors tell.
-        if isLive, size == 0 {
+        if origin == .live, size == 0 {
             close(descriptor)
             return remarks.append("\(path) has no lines yet")
         }
@@ -168,8 +176,8 @@ struct AuditFiles {
     }
 
     /// The files that a command was given, else those of the configuration.
-    static func opened(_ paths: [String], _ common: CommonOptions) throws -> AuditFiles {
-        guard paths.isEmpty else { return try AuditFiles(paths) }
+    static func opened(_ paths: [String], _ common: CommonOptions) throws -> OpenAuditFiles {
+        guard paths.isEmpty else { return try OpenAuditFiles(paths) }
         let (configuration, place) = try common.configuration(judging: ["audit.file", "state.directory"])
         guard let settings = configuration?.audit else {
             throw ToolError.configuration("no audit log is named: give its files, or a configuration file by --config (\(place))")
