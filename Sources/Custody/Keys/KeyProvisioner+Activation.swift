@@ -19,7 +19,7 @@ extension KeyProvisioner {
         let end = ContinuousClock.now + .seconds(3)
         while true {
             let rivals = try reaching("look for key '\(key.name)'") { () throws(PKCS11Error) in
-                try others(key, session).filter { $0.id?.version == key.id?.version }
+                try otherVersions(of: key, session).filter { $0.id?.version == key.id?.version }
             }
             if rivals.isEmpty { return true }
             let mustGiveWay = rivals.contains { $0.state != .disabled || hexadecimal($0.idBytes) < hexadecimal(key.idBytes) }
@@ -39,7 +39,7 @@ extension KeyProvisioner {
     public static func activate(_ key: KeyObject, reactivate: Bool, _ session: borrowing Session) throws(CustodyError) -> Bool {
         func isInUse() throws(CustodyError) -> Bool {
             if reactivate { return true }
-            let others = try reaching("look for key '\(key.name)'") { () throws(PKCS11Error) in try others(key, session) }
+            let others = try reaching("look for key '\(key.name)'") { () throws(PKCS11Error) in try otherVersions(of: key, session) }
             return others.isEmpty || others.contains { $0.state == .active }
         }
         guard try isInUse() else {
@@ -52,7 +52,7 @@ extension KeyProvisioner {
     }
 
     /// The other versions of a key.
-    private static func others(_ key: KeyObject, _ session: borrowing Session) throws(PKCS11Error) -> [KeyObject] {
+    private static func otherVersions(of key: KeyObject, _ session: borrowing Session) throws(PKCS11Error) -> [KeyObject] {
         try KeyObject.all(named: key.name, session).filter { $0.id != nil && !$0.isPublic && $0.idBytes != key.idBytes }
     }
 }
