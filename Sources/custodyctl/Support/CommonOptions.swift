@@ -51,7 +51,9 @@ struct CommonOptions: ParsableArguments {
         let saysAll = module != nil && token != nil && (pinFile ?? pinDescriptor.map(String.init)) != nil
         do throws(ConfigurationError) {
             (found, place) = try configuration(judging: saysAll ? [] : ["token", "keys"])
-        } catch where saysAll {
+        } catch {
+            // Not a `catch where`, on which the compiler stumbles.
+            guard saysAll else { throw error }
             Self.warn(of: error.problems)
             (found, place) = (nil, "it is broken")
         }
