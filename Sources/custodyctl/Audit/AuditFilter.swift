@@ -111,7 +111,9 @@ struct AuditFilter {
 
     private static func time(_ text: String, _ flag: String) throws -> AuditTime {
         if let unit = text.last, let seconds: Int64 = ["s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800][unit],
-            let count = Int64(text.dropLast()), (0...1_000_000_000).contains(count) {
+            let count = Int64(text.dropLast()), count >= 0 {
+            // Some 3,000 years, so that no product leaves its 64 bits.
+            guard count <= 100_000_000_000 / seconds else { throw ValidationError("\(flag) '\(text)' is too long ago") }
             return AuditTime(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000) - count * seconds * 1_000_000)
         }
         for ending in ["", "Z", ":00Z", "T00:00:00Z"] {

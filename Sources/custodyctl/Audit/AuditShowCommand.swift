@@ -50,7 +50,7 @@ struct AuditShowCommand: ParsableCommand {
             // A copy of its own, so that it does not keep the reader's buffer.
             found.append(Array(line.bytes)[...])
             // In steps, since the first element's removal moves all others.
-            if let last, found.count >= 2 * last + 1_000 { found.removeFirst(found.count - last) }
+            if let last, found.count - last >= max(last, 1_000) { found.removeFirst(found.count - last) }
             return true
         }
         if let last, found.count > last { found.removeFirst(found.count - last) }

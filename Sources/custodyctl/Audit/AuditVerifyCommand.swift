@@ -25,7 +25,7 @@ struct AuditVerifyCommand: ParsableCommand {
             Example: custodyctl audit verify --from-start
             """)
 
-    @Argument(help: ArgumentHelp("Files of the log in any order; - for standard input, whose lines come first.", valueName: "file"))
+    @Argument(help: ArgumentHelp("Files of the log in any order; pipes and - for standard input, whose lines come first.", valueName: "file"))
     var files: [String] = []
 
     @Flag(name: .customLong("chain-only"), help: "Check the hashes alone, without the token: that proves no more than that the lines fit each other.")
@@ -83,7 +83,7 @@ struct AuditVerifyCommand: ParsableCommand {
         expectations.fromStart = fromStart
         expectations.isPart = part
         expectations.asksToken = !chainOnly
-        expectations.beginsAnywhere = opened.files.first?.path == "-"
+        expectations.beginsAnywhere = opened.files.first?.isStream == true
         var verifier = AuditVerifier(expectations, anchors: anchors)
         try opened.forEachLine(begin: { verifier.begin(file: $0.name) }) { _, line in
             try verifier.read(line, ask: ask)

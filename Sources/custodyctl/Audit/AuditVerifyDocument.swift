@@ -82,7 +82,7 @@ struct AuditVerifyDocument: Encodable {
         if let first = problems.first {
             Output.say("NOT WHOLE: \(first.message)")
             for other in problems.dropFirst() { Output.say("  and: \(other.message)") }
-            if stopped, first.line != nil { print("  Reading stopped there: what follows a break proves nothing.") }
+            if stopped, problems.last?.line != nil { print("  Reading stopped there: what follows a break proves nothing.") }
             print("")
         } else {
             print(tokenAsked ? "The log is whole.\n" : "The lines fit each other. Nothing more is proven, see below.\n")

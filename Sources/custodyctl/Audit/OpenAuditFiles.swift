@@ -14,6 +14,7 @@ struct OpenAuditFiles {
         /// How many bytes to read: up to the last line feed at opening, if a daemon is writing it; nil for a pipe.
         let limit: Int?
         let firstSequence: UInt64?
+        var isStream: Bool { limit == nil }
 
         var name: String { path == "-" ? "standard input" : path }
         var reader: AuditLineReader { AuditLineReader(dup(descriptor), limit: limit) }
@@ -110,7 +111,13 @@ struct OpenAuditFiles {
         guard descriptor >= 0 else { throw failed() }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw failed() }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        let type = status.st_mode & S_IFMT
+        if type == S_IFIFO, origin == .named {
+            // Whoever writes to it has it open by now, or there is nothing to wait for.
+            guard fcntl(descriptor, F_SETFL, O_RDONLY) == 0 else { throw failed() }
+            return files.append(File(path: path, descriptor: descriptor, limit: nil, firstSequence: nil))
+        }
+        guard type == S_IFREG else {
             close(descriptor)
             throw ToolError("input-failed", "\(path) is no file; give other things by a pipe to `-`")
         }

@@ -22,15 +22,18 @@ public struct AuditAnchor: Sendable, Hashable {
         case anchor(AuditAnchor)
         /// There is no such file, or this user can't read it: the errno.
         case unreadable(Int32)
-        /// It holds something else.
+        /// It holds something else, or is no file.
         case damaged
     }
 
     /// Reads a file of one line, ``AuditCheckpoint/text``.
     public static func read(_ path: String) -> Reading {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Without O_NONBLOCK a pipe in its place would be waited for.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return .unreadable(errno) }
         var reader = AuditLineReader(descriptor, limit: 4_096)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .damaged }
         let line: ArraySlice<UInt8>?
         do throws(AuditLineReader.Failure) { line = try reader.next() } catch { return .unreadable(error.number) }
         guard var bytes = line else { return .damaged }

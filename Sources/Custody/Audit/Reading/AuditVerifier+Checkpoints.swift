@@ -4,6 +4,8 @@ import ByteEncoding
 extension AuditVerifier {
     /// What a line of the log says that the token said.
     struct CheckpointClaim {
+        /// The log that the line itself names; only the MAC tells whether it is true.
+        let log: [UInt8]?
         let covers: UInt64
         let hash: [UInt8]
         let keyID: [UInt8]
@@ -30,12 +32,12 @@ extension AuditVerifier {
             throw AuditProblem(
                 .checkpoint, "the checkpoint at \(place(line)) covers sequence \(covers) after another one covered \(covered): it was repeated or moved")
         }
-        return CheckpointClaim(covers: covers, hash: hash, keyID: keyID, mac: mac)
+        return CheckpointClaim(log: line.bytes("log").flatMap { $0.count == 16 ? $0 : nil }, covers: covers, hash: hash, keyID: keyID, mac: mac)
     }
 
     /// Gives a checkpoint its log, without which it can't be shown to the token.
     ///
-    /// - Returns: nil if no line so far named the log, and it is none that an anchor names.
+    /// - Returns: nil if no line so far named the log, nor does this one, and it is none that an anchor names.
     mutating func named(_ claim: CheckpointClaim, _ ask: (AuditCheckpoint) throws -> Word) rethrows -> AuditCheckpoint? {
         report.checkpoints += 1
         if let log = report.log { return claim.checkpoint(of: log) }
@@ -46,7 +48,10 @@ extension AuditVerifier {
                 return checkpoint
             }
         }
-        return nil
+        guard let log = claim.log else { return nil }
+        let checkpoint = claim.checkpoint(of: log)
+        if [.genuine, .notAsked].contains(try ask(checkpoint)) { report.log = log }
+        return checkpoint
     }
 
     /// Counts a checkpoint that fits its line, unless the token says that it is not its own.

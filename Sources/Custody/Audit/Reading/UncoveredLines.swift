@@ -1,6 +1,8 @@
 /// What a verifier keeps of the lines from the latest covered one on: their hashes and times.
 ///
-/// The next checkpoint covers one of them. This is all that grows with the log, and only until then.
+/// The next checkpoint covers one of them. This is all that grows with the log, and only until then: by 41 bytes a line,
+/// and to the end in a log without checkpoints. There is no bound, since the next line may always be a checkpoint that
+/// covers any of them, as after days without the token.
 struct UncoveredLines {
     private var hashes: [UInt8] = []
     private var times: [AuditTime] = []
