@@ -55,12 +55,14 @@ struct AuditTestLog {
         for _ in 0..<count { append(#""operation":"wrap","key":"payments","uid":1000,"decision":"allowed""# + more) }
     }
 
-    mutating func checkpoint(covers: UInt64, key other: FakeAuditKey? = nil) {
+    /// - Parameter name: The log that the line names, as a daemon's does.
+    mutating func checkpoint(covers: UInt64, key other: FakeAuditKey? = nil, naming name: [UInt8]? = nil) {
         let key = other ?? key
         let hash = hashes[Int(covers)]
         let mac = key.mac(AuditCheckpoint.message(log: log, sequence: covers, hash: hash, keyID: key.id.bytes))
         checkpoints.append(AuditCheckpoint(log: log, sequence: covers, hash: hash, keyID: key.id.bytes, mac: mac))
-        event("checkpoint", #""covers":\#(covers),"covered_hash":"\#(hexadecimal(hash))","key_id":"\#(key.id)","mac":"\#(hexadecimal(mac))""#)
+        let named = name.map { #""log":"\#(hexadecimal($0))","# } ?? ""
+        event("checkpoint", named + #""covers":\#(covers),"covered_hash":"\#(hexadecimal(hash))","key_id":"\#(key.id)","mac":"\#(hexadecimal(mac))""#)
     }
 
     mutating func continues() { event("log-continues", #""log":"\#(hexadecimal(log))","previous":"\#(previous)""#) }

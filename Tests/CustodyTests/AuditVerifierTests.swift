@@ -297,6 +297,30 @@ import Testing
         }
     }
 
+    /// Neither an anchor nor a line before says which log it is, but the checkpoint does, and its MAC bears it out.
+    @Test func aStreamWhoseCheckpointNamesTheLog() {
+        func verified(naming name: [UInt8]?, asksToken: Bool = true) -> (report: AuditVerification, log: [UInt8]) {
+            var log = AuditTestLog.begun()
+            log.decisions(3)
+            log.checkpoint(covers: 4, naming: name ?? log.log)
+            log.decisions(2)
+            let report = log.verify([joined(Array(log.lines.dropFirst(2)))], anchors: []) {
+                $0.beginsAnywhere = true
+                $0.isPart = true
+                $0.asksToken = asksToken
+            }
+            return (report, log.log)
+        }
+        let (report, log) = verified(naming: nil)
+        #expect(report.isWhole, "\(report.problems)")
+        #expect(report.log == log && report.verifiedCheckpoints == 1 && report.coveredUpTo == 4)
+        let (false1, _) = verified(naming: Array(repeating: 9, count: 16))
+        #expect(false1.problems.map(\.code) == [.mac])
+        #expect(false1.log == nil, "nobody believes it")
+        let (chain, chainLog) = verified(naming: nil, asksToken: false)
+        #expect(chain.isWhole && chain.log == chainLog && chain.coveredUpTo == 4)
+    }
+
     @Test func aClockThatGoesBackIsARemark() {
         var log = AuditTestLog.begun()
         log.second -= 3_600
@@ -348,6 +372,37 @@ import Testing
         for start in log.files.indices {
             let part = log.verify(log.files.dropFirst(start).map(joined))
             #expect(part.isWhole, "from file \(start + 1): \(part.problems)")
+        }
+    }
+
+    /// Chains that fit, of lines with numbers at the ends of their range.
+    @Test func numbersAtTheEndsOfTheirRange() {
+        let numbers: [UInt64] = [0, 1, 2, 3, 1 << 63 - 1, 1 << 63, .max - 2, .max - 1, .max]
+        func number(near last: UInt64) -> UInt64 { [numbers.randomElement() ?? 1, last, last &+ 1, last &- 1].randomElement() ?? 1 }
+        for _ in 0..<3_000 {
+            var hashes = [AuditChain.origin]
+            var bytes: [UInt8] = []
+            var checkpoints: [AuditCheckpoint] = []
+            var last: UInt64 = 0
+            for index in 0..<Int.random(in: 2...6) {
+                let events = index == 0 ? ["log-begins", "log-continues"] : ["log-continues", "log-resumes", "anchor-unmet", "checkpoint", "checkpoint"]
+                let event = events.randomElement() ?? ""
+                let covered = event == "log-begins" ? 1 : number(near: last)
+                let sequence = event == "log-begins" ? 1 : event == "log-resumes" || index == 0 ? number(near: last) : last &+ 1
+                let hash = hashes.randomElement() ?? []
+                let mac = log.key.mac(AuditCheckpoint.message(log: log.log, sequence: covered, hash: hash, keyID: log.key.id.bytes))
+                checkpoints.append(AuditCheckpoint(log: log.log, sequence: covered, hash: hash, keyID: log.key.id.bytes, mac: mac))
+                let time = ["0000-01-01T00:00:00+23:59", "9999-12-31T23:59:60-23:59"].randomElement() ?? ""
+                let content = Array(
+                    #"{"time":"\#(time)","sequence":\#(sequence),"event":"\#(event)","log":"\#(hexadecimal(log.log))","previous":"\#(hexadecimal(hashes.last ?? []))","missing_from":\#(covered),"missing_to":\#(last),"covers":\#(covered),"covered_hash":"\#(hexadecimal(hash))","key_id":"\#(log.key.id)","mac":"\#(hexadecimal(mac))""#.utf8)
+                hashes.append(AuditChain.hash(after: hashes.last ?? [], content))
+                bytes += content + Array(#","hash":"\#(hexadecimal(hashes.last ?? []))"}"#.utf8) + [0x0A]
+                last = sequence
+            }
+            let anchors = checkpoints.randomElement().map { [AuditAnchor($0, place: "there")] } ?? []
+            let asksToken = Bool.random()
+            let report = log.verify([bytes], anchors: anchors) { $0.asksToken = asksToken; $0.beginsAnywhere = .random() }
+            #expect(report.windowLines <= report.lines)
         }
     }
 

@@ -205,6 +205,57 @@ import Testing
         #expect(try await installation.json("audit", "verify")["lines"] == 16)
     }
 
+    /// The first problem is the one that is named, though the daemon itself told of it and reading went on.
+    @Test func theFirstOfSeveralProblems() async throws {
+        let installation = try await Installation()
+        var log = AuditFixture()
+        log.decision()
+        log.event("anchor-unmet", #""covers":9,"reason":"the log ends at line 2""#)
+        log.decision(uid: 1_005)
+        let path = try installation.directory.write("log", String(decoding: log.bytes, as: UTF8.self).replacing("\"uid\":1005", with: "\"uid\":1006"))
+        func verify(_ more: String...) async throws -> (codes: [JSON], text: String) {
+            let arguments = ["audit", "verify", path, "--chain-only"] + more
+            let problems = try await installation.ctl(arguments + ["--json"]).exiting(1).json["problems"].array
+            return (problems.map { $0["code"] }, try await installation.ctl(arguments).exiting(1).text)
+        }
+        let changed = try await verify()
+        #expect(changed.codes == ["lines-lost", "hash-mismatch"])
+        #expect(changed.text.hasPrefix("NOT WHOLE: line 3 of "), "\(changed.text)")
+        #expect(changed.text.contains("\n  and: line 4 of ") && changed.text.contains("Reading stopped there"))
+        // Here reading went on to the end.
+        try installation.directory.write("log", log.bytes)
+        let anchor = AuditCheckpoint(
+            log: log.log, sequence: 9, hash: AuditChain.origin, keyID: KeyID(newFor: 1).bytes, mac: AuditChain.origin)
+        let cut = try await verify("--anchor", try installation.directory.write("anchor", anchor.text + "\n"))
+        #expect(cut.codes == ["lines-lost", "cut-back"])
+        #expect(cut.text.hasPrefix("NOT WHOLE: line 3 of ") && !cut.text.contains("Reading stopped"), "\(cut.text)")
+    }
+
+    /// Nothing that has a log's or an anchor's name is waited for or followed.
+    @Test(.timeLimit(.minutes(2))) func whatIsNoFile() async throws {
+        let (installation, log) = try await Installation.withAuditLog()
+        let pipe = installation.directory.file("audit.jsonl.9")
+        try #require(mkfifo(pipe, 0o600) == 0)
+        try FileManager.default.createDirectory(atPath: installation.directory.file("audit.jsonl-old"), withIntermediateDirectories: true)
+        let other = try installation.directory.write("other", AuditFixture().bytes)
+        try FileManager.default.createSymbolicLink(atPath: installation.directory.file("audit.jsonl.8"), withDestinationPath: other)
+        #expect(try await installation.json("audit", "verify")["files"] == 3)
+        _ = try await installation.json("audit", "show")
+
+        // Named, a pipe is read, and a folder is none.
+        #expect(try await installation.json("audit", "verify", "/dev/stdin", input: log.bytes)["lines"] == 16)
+        #expect(try await installation.ctl("audit", "verify", pipe, "--json").exiting(1).json["problems"][0]["code"] == "empty")
+        #expect(try await installation.refusal("audit", "verify", installation.directory.file("audit.jsonl-old")).code == "input-failed")
+
+        for anchor in [pipe, installation.directory.file("audit.jsonl-old")] {
+            #expect(try await installation.refusal("audit", "verify", "--anchor", anchor).code == "anchor-damaged")
+        }
+        let kept = installation.directory.file("state/audit-anchor")
+        try FileManager.default.removeItem(atPath: kept)
+        try #require(mkfifo(kept, 0o600) == 0)
+        #expect(try await installation.refusal("audit", "verify").code == "anchor-damaged")
+    }
+
     // MARK: show
 
     private static let blob = Array("CTDY and what a blob holds".utf8)
@@ -237,7 +288,7 @@ import Testing
         (["--tenant", "globex"], [3]), (["--context", "tenant=acme", "--context", "region=eu"], [2, 5, 6]), (["--context", "region=us"], []),
         (["--decision", "denied"], [3]), (["--decision", "limited"], [6]), (["--event", "log-continues"], [4]), (["--request", "2"], [3]),
         (["--blob-file", "blob"], [2, 3, 5]), (["--blob-file", "blob.text", "--operation", "rewrap"], [5]), (["--blob", "00AA"], [5]),
-        (["--last", "2"], [5, 6]), (["--user", "billing", "--last", "1"], [5]),
+        (["--last", "2"], [5, 6]), (["--last", "9223372036854775807"], [1, 2, 3, 4, 5, 6]), (["--user", "billing", "--last", "1"], [5]),
     ]
 
     @Test func filtersChoose() async throws {
@@ -248,7 +299,7 @@ import Testing
         }
         let raw = try await installation.ok("audit", "show", "--lines").bytes
         #expect(raw == (try installation.content("audit.jsonl.1")) + (try installation.content("audit.jsonl")), "unchanged, by sequence")
-        for wrong in [["--since", "soon"], ["--decision", "maybe"], ["--operation", "melt"], ["--blob", "xyz"], ["--last", "0"], ["--json", "--lines"]] {
+        for wrong in [["--since", "soon"], ["--decision", "maybe"], ["--operation", "melt"], ["--blob", "xyz"], ["--last", "0"], ["--since", "1000000000w"], ["--json", "--lines"]] {
             _ = try await installation.ctl(["audit", "show"] + wrong).exiting(64)
         }
     }
