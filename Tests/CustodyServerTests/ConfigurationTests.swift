@@ -206,7 +206,7 @@ import Testing
             """
         func thrown(_ parts: Set<String>?) -> [Int?] {
             do throws(ConfigurationError) {
-                _ = try Configuration(text, file: "/c.toml", judging: parts)
+                _ = try Configuration(text, file: "/etc/c.toml", judging: parts)
             } catch {
                 return error.problems.map(\.line)
             }
@@ -215,14 +215,14 @@ import Testing
         #expect(thrown(nil) == [5, 8, 9, 9, 10, 11])
         #expect(thrown(["token", "keys"]) == [5])
         #expect(thrown(["server"]) == [8])
-        let configuration = try Configuration(text, file: "/c.toml", judging: ["server.socket"])
+        let configuration = try Configuration(text, file: "/etc/c.toml", judging: ["server.socket"])
         #expect(configuration.overlooked.map(\.line) == [5, 8, 9, 9, 10, 11])
-        #expect(configuration.server.socket == "/s")
+        #expect(configuration.server.socket == "/etc/s")
         #expect(configuration.rules.policy.grants.isEmpty)
-        #expect(try Configuration(Self.smallest, file: "/c.toml").overlooked.isEmpty)
+        #expect(try Configuration(Self.smallest, file: "/etc/c.toml").overlooked.isEmpty)
         // What is around it counts, and what is no TOML always.
-        #expect(throws: ConfigurationError.self) { try Configuration("server = 1", file: "/c.toml", judging: ["server.socket"]) }
-        #expect(throws: ConfigurationError.self) { try Configuration("[server", file: "/c.toml", judging: []) }
+        #expect(throws: ConfigurationError.self) { try Configuration("server = 1", file: "/etc/c.toml", judging: ["server.socket"]) }
+        #expect(throws: ConfigurationError.self) { try Configuration("[server", file: "/etc/c.toml", judging: []) }
     }
 
     @Test func whyItCantBeReadIsSaid() throws {

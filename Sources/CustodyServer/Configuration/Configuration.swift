@@ -70,8 +70,8 @@ public struct Configuration: Sendable {
             if let text = String(data: try Data(contentsOf: URL(fileURLWithPath: path)), encoding: .utf8) { return text }
             reason = "it is not UTF-8 text"
         } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            reason = cause.map { String(cString: strerror(Int32($0.code))) } ?? error.localizedDescription
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? POSIXError
+            reason = cause.map { String(cString: strerror($0.code.rawValue)) } ?? error.localizedDescription
         }
         throw ConfigurationError(problems: [.init(file: path, line: nil, message: "can't be read: \(reason); name another with --config")])
     }
