@@ -22,14 +22,17 @@ struct StateAnchor: Sendable {
 
     /// nil if there is none.
     func read() throws(AuditFailure) -> AuditCheckpoint? {
-        let content: Data
-        do {
-            content = try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch CocoaError.fileReadNoSuchFile {
-            return nil
-        } catch {
-            throw AuditFailure("\(path): \(error.localizedDescription)")
+        // Without O_NONBLOCK a pipe in its place would hold the daemon up for as long as nobody writes to it.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw AuditFailure(path, errno: errno)
         }
+        defer { close(descriptor) }
+        var content = [UInt8](repeating: 0, count: 1_024)
+        let count = Glibc.read(descriptor, &content, content.count)
+        guard count >= 0 else { throw AuditFailure(path, errno: errno) }
+        content.removeSubrange(count...)
         let text = String(decoding: content, as: UTF8.self)
         guard text.hasSuffix("\n"), let anchor = AuditCheckpoint(text: String(text.dropLast())) else {
             throw AuditFailure("\(path): this is no anchor of an audit log")
