@@ -37,7 +37,11 @@ final class AuditFile: Sendable {
         }
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A process that is being started may hold the descriptor a moment longer, and with it the lock.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     /// Which file the path names now, and its size; nil if none.
     static func look(at path: String) -> (identity: Identity, size: Int)? {

@@ -30,7 +30,11 @@ public final class StateDirectory: Sendable {
         }
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A process that is being started may hold the descriptor a moment longer, and with it the lock.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     func file(_ name: String) -> String { path + "/" + name }
 
