@@ -49,21 +49,12 @@ public enum AuditKeyProvisioner {
         } catch {
             throw failed("generate the audit key", error)
         }
-        do throws(CustodyError) {
+        return try KeyProvisioner.keeping(object, id, session) { () throws(CustodyError) in
             let found = try reaching("find the new audit key") { () throws(PKCS11Error) in try AuditKey.all(session) }
             guard let key = found.first(where: { $0.id == id }), key.object == object else {
                 throw CustodyError(.keyRefused, "the token does not show the audit key that it just made")
             }
             return (key, try prove(object, session))
-        } catch {
-            var refusal = error
-            do {
-                try session.destroyObject(object)
-                refusal.message += "; it was destroyed again"
-            } catch {
-                refusal.message += "; it could not be destroyed (\(error)), remove the object with CKA_ID \(id) by hand"
-            }
-            throw refusal
         }
     }
 

@@ -79,8 +79,15 @@ public enum KeyProvisioner {
         let object = try reaching("generate key '\(name)' version \(version)") { () throws(PKCS11Error) in
             try generateObject(template(name: name, id: id), session)
         }
+        return try keeping(object, id, session) { () throws(CustodyError) in dated(try prove(object, name, id, session), session) }
+    }
+
+    /// Keeps a new object only if it passes; else it is destroyed again.
+    static func keeping<R>(
+        _ object: ObjectHandle, _ id: KeyID, _ session: borrowing Session, ifItPasses check: () throws(CustodyError) -> R
+    ) throws(CustodyError) -> R {
         do throws(CustodyError) {
-            return dated(try prove(object, name, id, session), session)
+            return try check()
         } catch {
             var refusal = error
             do {
