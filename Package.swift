@@ -56,7 +56,10 @@ let package = Package(
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
         .target(
             name: "Custody",
-            dependencies: ["ByteEncoding", "PKCS11", "SecureMemory", log, .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "ByteEncoding", "CSystemShim", "PKCS11", "SecureMemory", log, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",
@@ -66,8 +69,8 @@ let package = Package(
         .target(
             name: "CustodyServer",
             dependencies: [
-                "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
@@ -145,7 +148,7 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
+                "CTestSupport", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
@@ -160,8 +163,8 @@ let package = Package(
         .testTarget(
             name: "SystemTests",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "CSystemShim", "SecureMemory", "TestSupport", nioCore,
-                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-load",
             ],
@@ -169,7 +172,7 @@ let package = Package(
         .testTarget(
             name: "CustodyctlTests",
             dependencies: [
-                "CustodyClient", "CustodyProtocol", "SecureMemory", "TestSupport",
+                "ByteEncoding", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
                 // The programs that the tests start.
                 "custodyd", "custodyctl",
             ],

@@ -11,12 +11,19 @@ public struct CustodyError: Error, Sendable, CustomStringConvertible {
         case keyNotFound = "key-not-found"
         case keyNotUsable = "key-not-usable"
         case keyRefused = "key-refused"
+        /// The version has been used as often as its nonces allow.
+        case keyExhausted = "key-exhausted"
+        case configurationInvalid = "configuration-invalid"
+        /// A limit of the configuration is used up for now.
+        case rateLimited = "rate-limited"
         case decryptionFailed = "decryption-failed"
         case overloaded = "overloaded"
         case deadlineExceeded = "deadline-exceeded"
         case tokenUnavailable = "token-unavailable"
         case tokenLocked = "token-locked"
         case auditUnavailable = "audit-unavailable"
+        /// The file that counts the uses of keys can't be written.
+        case stateUnavailable = "state-unavailable"
         case shuttingDown = "shutting-down"
         case internalError = "internal-error"
     }

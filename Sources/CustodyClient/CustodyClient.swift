@@ -92,6 +92,15 @@ public struct CustodyClient: Sendable {
         try await one(.status) { $0.status }
     }
 
+    /// Has the daemon read its configuration anew. Needs a grant that names `reload`.
+    ///
+    /// - Returns: What is in force now.
+    /// - Throws: ``CustodyClientError`` with the server's `configuration-invalid` if the file is wrong; then nothing has
+    ///   changed.
+    public func reload() async throws(CustodyClientError) -> WireConfigurationReport {
+        try await one(.reload) { $0.reloaded }
+    }
+
     /// Sends up to 256 operations as one request.
     ///
     /// - Returns: One result per operation, in their order. An operation that fails does not touch the others.

@@ -13,6 +13,7 @@ extension CustodyClient {
         case encrypt(SecretBytes, key: String, aad: [UInt8])
         case decrypt(RawCiphertext, aad: [UInt8])
         case status
+        case reload
 
         var wire: WireOperation {
             WireOperation.with {
@@ -55,6 +56,7 @@ extension CustodyClient {
                         $0.aad = Data(aad)
                     }
                 case .status: $0.status = .init()
+                case .reload: $0.reload = .init()
                 }
             }
         }
@@ -116,6 +118,7 @@ extension CustodyClient {
         case encrypted(RawCiphertext)
         case decrypted(SecretBytes)
         case status(WireStatusReport)
+        case reloaded(WireConfigurationReport)
 
         init?(_ result: WireResult) {
             switch result.kind {
@@ -134,6 +137,7 @@ extension CustodyClient {
                     tag: Array(encrypted.tag)))
             case .decrypted(let decrypted): self = .decrypted(SecretBytes(decrypted.plaintext))
             case .status(let status): self = .status(status)
+            case .reloaded(let reloaded): self = .reloaded(reloaded.configuration)
             case .error, nil: return nil
             }
         }
@@ -143,6 +147,7 @@ extension CustodyClient {
         var dataKey: DataKey? { if case .dataKey(let value) = self { value } else { nil } }
         var encrypted: RawCiphertext? { if case .encrypted(let value) = self { value } else { nil } }
         var decrypted: SecretBytes? { if case .decrypted(let value) = self { value } else { nil } }
+        var reloaded: WireConfigurationReport? { if case .reloaded(let value) = self { value } else { nil } }
         var status: WireStatusReport? { if case .status(let value) = self { value } else { nil } }
     }
 }

@@ -24,6 +24,8 @@ public struct ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConve
     public static let keyNotFound = ErrorCode(rawValue: 41)
     public static let keyNotUsable = ErrorCode(rawValue: 42)
     public static let keyRefused = ErrorCode(rawValue: 43)
+    public static let keyExhausted = ErrorCode(rawValue: 44)
+    public static let configurationInvalid = ErrorCode(rawValue: 45)
 
     // The daemon or the HSM can't serve now.
     public static let overloaded = ErrorCode(rawValue: 60)
@@ -33,6 +35,8 @@ public struct ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConve
     public static let auditUnavailable = ErrorCode(rawValue: 64)
     public static let shuttingDown = ErrorCode(rawValue: 65)
     public static let internalError = ErrorCode(rawValue: 66)
+    public static let rateLimited = ErrorCode(rawValue: 67)
+    public static let stateUnavailable = ErrorCode(rawValue: 68)
 
     private static let names: [ErrorCode: String] = [
         .invalidRequest: "invalid-request", .unknownOperation: "unknown-operation",
@@ -42,7 +46,8 @@ public struct ErrorCode: RawRepresentable, Sendable, Hashable, CustomStringConve
         .keyNotFound: "key-not-found", .keyNotUsable: "key-not-usable", .keyRefused: "key-refused",
         .overloaded: "overloaded", .deadlineExceeded: "deadline-exceeded", .tokenUnavailable: "token-unavailable",
         .tokenLocked: "token-locked", .auditUnavailable: "audit-unavailable", .shuttingDown: "shutting-down",
-        .internalError: "internal-error",
+        .internalError: "internal-error", .keyExhausted: "key-exhausted", .configurationInvalid: "configuration-invalid",
+        .rateLimited: "rate-limited", .stateUnavailable: "state-unavailable",
     ]
 
     public var description: String { Self.names[self] ?? "error-\(rawValue)" }

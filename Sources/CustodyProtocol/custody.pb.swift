@@ -111,6 +111,15 @@ public nonisolated struct WireOperation: Sendable {
     set {kind = .status(newValue)}
   }
 
+  /// Has the server read its configuration anew. An administrator's operation: needs a grant that names it.
+  public var reload: WireReload {
+    get {
+      if case .reload(let v)? = kind {return v}
+      return WireReload()
+    }
+    set {kind = .reload(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -121,6 +130,8 @@ public nonisolated struct WireOperation: Sendable {
     case encrypt(WireEncrypt)
     case decrypt(WireDecrypt)
     case status(WireStatus)
+    /// Has the server read its configuration anew. An administrator's operation: needs a grant that names it.
+    case reload(WireReload)
 
   }
 
@@ -258,6 +269,16 @@ public nonisolated struct WireStatus: Sendable {
   public init() {}
 }
 
+public nonisolated struct WireReload: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 /// Server to client.
 public nonisolated struct WireResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -347,6 +368,14 @@ public nonisolated struct WireResult: Sendable {
     set {kind = .status(newValue)}
   }
 
+  public var reloaded: WireReloaded {
+    get {
+      if case .reloaded(let v)? = kind {return v}
+      return WireReloaded()
+    }
+    set {kind = .reloaded(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -357,6 +386,7 @@ public nonisolated struct WireResult: Sendable {
     case encrypted(WireEncrypted)
     case decrypted(WireDecrypted)
     case status(WireStatusReport)
+    case reloaded(WireReloaded)
 
   }
 
@@ -449,47 +479,204 @@ public nonisolated struct WireDecrypted: Sendable {
   public init() {}
 }
 
-public nonisolated struct WireStatusReport: Sendable {
+public nonisolated struct WireStatusReport: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// The server's release, such as "0.1.0".
-  public var serverVersion: String = String()
+  public var serverVersion: String {
+    get {_storage._serverVersion}
+    set {_uniqueStorage()._serverVersion = newValue}
+  }
 
   public var token: WireTokenReport {
-    get {_token ?? WireTokenReport()}
-    set {_token = newValue}
+    get {_storage._token ?? WireTokenReport()}
+    set {_uniqueStorage()._token = newValue}
   }
   /// Returns true if `token` has been explicitly set.
-  public var hasToken: Bool {self._token != nil}
+  public var hasToken: Bool {_storage._token != nil}
   /// Clears the value of `token`. Subsequent reads from it will return its default value.
-  public mutating func clearToken() {self._token = nil}
+  public mutating func clearToken() {_uniqueStorage()._token = nil}
 
-  public var keys: [WireKeyReport] = []
+  public var keys: [WireKeyReport] {
+    get {_storage._keys}
+    set {_uniqueStorage()._keys = newValue}
+  }
 
-  public var uptimeMs: UInt64 = 0
+  public var uptimeMs: UInt64 {
+    get {_storage._uptimeMs}
+    set {_uniqueStorage()._uptimeMs = newValue}
+  }
 
   /// Operations since the start, by outcome.
-  public var allowed: UInt64 = 0
+  public var allowed: UInt64 {
+    get {_storage._allowed}
+    set {_uniqueStorage()._allowed = newValue}
+  }
 
-  public var denied: UInt64 = 0
+  public var denied: UInt64 {
+    get {_storage._denied}
+    set {_uniqueStorage()._denied = newValue}
+  }
 
-  public var failed: UInt64 = 0
+  public var failed: UInt64 {
+    get {_storage._failed}
+    set {_uniqueStorage()._failed = newValue}
+  }
 
   /// Requests waiting for the token now, and how many may.
-  public var queued: UInt32 = 0
+  public var queued: UInt32 {
+    get {_storage._queued}
+    set {_uniqueStorage()._queued = newValue}
+  }
 
-  public var queueLimit: UInt32 = 0
+  public var queueLimit: UInt32 {
+    get {_storage._queueLimit}
+    set {_uniqueStorage()._queueLimit = newValue}
+  }
 
   /// False while audit records can't be written; then every operation fails with AUDIT_UNAVAILABLE.
-  public var auditWritable: Bool = false
+  public var auditWritable: Bool {
+    get {_storage._auditWritable}
+    set {_uniqueStorage()._auditWritable = newValue}
+  }
+
+  public var audit: WireAuditReport {
+    get {_storage._audit ?? WireAuditReport()}
+    set {_uniqueStorage()._audit = newValue}
+  }
+  /// Returns true if `audit` has been explicitly set.
+  public var hasAudit: Bool {_storage._audit != nil}
+  /// Clears the value of `audit`. Subsequent reads from it will return its default value.
+  public mutating func clearAudit() {_uniqueStorage()._audit = nil}
+
+  /// Limits that refused something since they were set, or are being used up.
+  public var limits: [WireLimitReport] {
+    get {_storage._limits}
+    set {_uniqueStorage()._limits = newValue}
+  }
+
+  public var configuration: WireConfigurationReport {
+    get {_storage._configuration ?? WireConfigurationReport()}
+    set {_uniqueStorage()._configuration = newValue}
+  }
+  /// Returns true if `configuration` has been explicitly set.
+  public var hasConfiguration: Bool {_storage._configuration != nil}
+  /// Clears the value of `configuration`. Subsequent reads from it will return its default value.
+  public mutating func clearConfiguration() {_uniqueStorage()._configuration = nil}
+
+  /// Since when uses of keys are counted here (milliseconds since 1970). What was before, or is done by daemons with another
+  /// state directory, is not known.
+  public var usesCountedSinceMs: UInt64 {
+    get {_storage._usesCountedSinceMs}
+    set {_uniqueStorage()._usesCountedSinceMs = newValue}
+  }
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
-  fileprivate var _token: WireTokenReport? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+public nonisolated struct WireAuditReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The log's file and how hard a line is on the disk when its answer leaves: "write", "interval" or "fsync".
+  public var file: String = String()
+
+  public var durability: String = String()
+
+  /// Why it can't be written, if audit_writable is false.
+  public var detail: String = String()
+
+  /// The latest line.
+  public var sequence: UInt64 = 0
+
+  /// The line up to which a checkpoint vouches for the log, and when that was made (milliseconds since 1970); 0: none yet.
+  public var checkpointSequence: UInt64 = 0
+
+  public var checkpointTimeMs: UInt64 = 0
+
+  /// What keeps checkpoints from being made or anchored; empty if nothing does.
+  public var checkpointDetail: String = String()
+
+  /// Where the newest checkpoint is anchored: "token and state directory" or "state directory".
+  public var anchor: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireLimitReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Where the limit stands in the configuration, such as "custody.toml:31".
+  public var rule: String = String()
+
+  /// Whose or what's limit: a user's name or number, a key's name, or both.
+  public var scope: String = String()
+
+  /// Operations refused since the limit was set, and when the latest was (milliseconds since 1970).
+  public var refused: UInt64 = 0
+
+  public var lastRefusedMs: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireConfigurationReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var file: String = String()
+
+  /// When it was last read and took effect (milliseconds since 1970).
+  public var loadedMs: UInt64 = 0
+
+  public var grants: UInt32 = 0
+
+  public var denials: UInt32 = 0
+
+  public var limits: UInt32 = 0
+
+  /// Why the latest attempt to reload changed nothing, or what in the file names nothing that exists; empty if all is well.
+  public var detail: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Answers Reload: the configuration that is in force now.
+public nonisolated struct WireReloaded: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var configuration: WireConfigurationReport {
+    get {_configuration ?? WireConfigurationReport()}
+    set {_configuration = newValue}
+  }
+  /// Returns true if `configuration` has been explicitly set.
+  public var hasConfiguration: Bool {self._configuration != nil}
+  /// Clears the value of `configuration`. Subsequent reads from it will return its default value.
+  public mutating func clearConfiguration() {self._configuration = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _configuration: WireConfigurationReport? = nil
 }
 
 public nonisolated struct WireTokenReport: Sendable {
@@ -590,8 +777,29 @@ public nonisolated struct WireKeyVersionReport: Sendable {
 
   public var state: WireKeyVersionReport.State = .unspecified
 
-  /// Why the version is refused, or by which exception it is used without proof.
+  /// Why the version is refused, by which exception it is used without proof, or that its uses come to an end.
   public var detail: String = String()
+
+  /// This is the version that wraps.
+  public var wraps: Bool = false
+
+  /// Days as YYYY-MM-DD in UTC: when it was made, if the token tells, and the last day on which it can't be destroyed yet.
+  public var created: String = String()
+
+  public var destroyAfter: String = String()
+
+  /// Encryptions with it that count against uses_limit. Never less than there were on this host.
+  public var uses: UInt64 = 0
+
+  public var usesLimit: UInt64 = 0
+
+  /// Blobs of it that were moved to a newer version by Rewrap.
+  public var rewrapped: UInt64 = 0
+
+  /// When it was last used to encrypt and to decrypt here (milliseconds since 1970); 0: not since the counting began.
+  public var lastEncryptedMs: UInt64 = 0
+
+  public var lastDecryptedMs: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -608,6 +816,9 @@ public nonisolated struct WireKeyVersionReport: Sendable {
 
     /// Failed the proof of custody; never used.
     case refused // = 4
+
+    /// Neither wraps nor unwraps, and may be destroyed after destroy_after.
+    case scheduledForDestruction // = 5
     case UNRECOGNIZED(Int)
 
     public init() {
@@ -621,6 +832,7 @@ public nonisolated struct WireKeyVersionReport: Sendable {
       case 2: self = .deactivated
       case 3: self = .disabled
       case 4: self = .refused
+      case 5: self = .scheduledForDestruction
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -632,6 +844,7 @@ public nonisolated struct WireKeyVersionReport: Sendable {
       case .deactivated: return 2
       case .disabled: return 3
       case .refused: return 4
+      case .scheduledForDestruction: return 5
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -643,6 +856,7 @@ public nonisolated struct WireKeyVersionReport: Sendable {
       .deactivated,
       .disabled,
       .refused,
+      .scheduledForDestruction,
     ]
 
   }
@@ -715,7 +929,7 @@ nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Operation"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wrap\0\u{1}unwrap\0\u{1}rewrap\0\u{3}generate_data_key\0\u{1}encrypt\0\u{1}decrypt\0\u{1}status\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wrap\0\u{1}unwrap\0\u{1}rewrap\0\u{3}generate_data_key\0\u{1}encrypt\0\u{1}decrypt\0\u{1}status\0\u{1}reload\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -814,6 +1028,19 @@ nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._Messa
           self.kind = .status(v)
         }
       }()
+      case 8: try {
+        var v: WireReload?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .reload(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .reload(v)
+        }
+      }()
       default: break
       }
     }
@@ -852,6 +1079,10 @@ nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._Messa
     case .status?: try {
       guard case .status(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .reload?: try {
+      guard case .reload(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     }()
     case nil: break
     }
@@ -1164,6 +1395,25 @@ nonisolated extension WireStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageI
   }
 }
 
+nonisolated extension WireReload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Reload"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireReload, rhs: WireReload) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Response"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{1}results\0")
@@ -1205,7 +1455,7 @@ nonisolated extension WireResponse: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Result"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{1}wrapped\0\u{1}unwrapped\0\u{3}data_key\0\u{1}encrypted\0\u{1}decrypted\0\u{1}status\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}error\0\u{1}wrapped\0\u{1}unwrapped\0\u{3}data_key\0\u{1}encrypted\0\u{1}decrypted\0\u{1}status\0\u{1}reloaded\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1304,6 +1554,19 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .status(v)
         }
       }()
+      case 8: try {
+        var v: WireReloaded?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .reloaded(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .reloaded(v)
+        }
+      }()
       default: break
       }
     }
@@ -1342,6 +1605,10 @@ nonisolated extension WireResult: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .status?: try {
       guard case .status(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .reloaded?: try {
+      guard case .reloaded(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     }()
     case nil: break
     }
@@ -1567,7 +1834,168 @@ nonisolated extension WireDecrypted: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StatusReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0")
+
+  fileprivate class _StorageClass {
+    var _serverVersion: String = String()
+    var _token: WireTokenReport? = nil
+    var _keys: [WireKeyReport] = []
+    var _uptimeMs: UInt64 = 0
+    var _allowed: UInt64 = 0
+    var _denied: UInt64 = 0
+    var _failed: UInt64 = 0
+    var _queued: UInt32 = 0
+    var _queueLimit: UInt32 = 0
+    var _auditWritable: Bool = false
+    var _audit: WireAuditReport? = nil
+    var _limits: [WireLimitReport] = []
+    var _configuration: WireConfigurationReport? = nil
+    var _usesCountedSinceMs: UInt64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _serverVersion = source._serverVersion
+      _token = source._token
+      _keys = source._keys
+      _uptimeMs = source._uptimeMs
+      _allowed = source._allowed
+      _denied = source._denied
+      _failed = source._failed
+      _queued = source._queued
+      _queueLimit = source._queueLimit
+      _auditWritable = source._auditWritable
+      _audit = source._audit
+      _limits = source._limits
+      _configuration = source._configuration
+      _usesCountedSinceMs = source._usesCountedSinceMs
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._serverVersion) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._token) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._keys) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._uptimeMs) }()
+        case 5: try { try decoder.decodeSingularUInt64Field(value: &_storage._allowed) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._denied) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._failed) }()
+        case 8: try { try decoder.decodeSingularUInt32Field(value: &_storage._queued) }()
+        case 9: try { try decoder.decodeSingularUInt32Field(value: &_storage._queueLimit) }()
+        case 10: try { try decoder.decodeSingularBoolField(value: &_storage._auditWritable) }()
+        case 11: try { try decoder.decodeSingularMessageField(value: &_storage._audit) }()
+        case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._limits) }()
+        case 13: try { try decoder.decodeSingularMessageField(value: &_storage._configuration) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._usesCountedSinceMs) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._serverVersion.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._serverVersion, fieldNumber: 1)
+      }
+      try { if let v = _storage._token {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._keys.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._keys, fieldNumber: 3)
+      }
+      if _storage._uptimeMs != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._uptimeMs, fieldNumber: 4)
+      }
+      if _storage._allowed != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._allowed, fieldNumber: 5)
+      }
+      if _storage._denied != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._denied, fieldNumber: 6)
+      }
+      if _storage._failed != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._failed, fieldNumber: 7)
+      }
+      if _storage._queued != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._queued, fieldNumber: 8)
+      }
+      if _storage._queueLimit != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._queueLimit, fieldNumber: 9)
+      }
+      if _storage._auditWritable != false {
+        try visitor.visitSingularBoolField(value: _storage._auditWritable, fieldNumber: 10)
+      }
+      try { if let v = _storage._audit {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+      } }()
+      if !_storage._limits.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._limits, fieldNumber: 12)
+      }
+      try { if let v = _storage._configuration {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+      } }()
+      if _storage._usesCountedSinceMs != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._usesCountedSinceMs, fieldNumber: 14)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireStatusReport, rhs: WireStatusReport) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._serverVersion != rhs_storage._serverVersion {return false}
+        if _storage._token != rhs_storage._token {return false}
+        if _storage._keys != rhs_storage._keys {return false}
+        if _storage._uptimeMs != rhs_storage._uptimeMs {return false}
+        if _storage._allowed != rhs_storage._allowed {return false}
+        if _storage._denied != rhs_storage._denied {return false}
+        if _storage._failed != rhs_storage._failed {return false}
+        if _storage._queued != rhs_storage._queued {return false}
+        if _storage._queueLimit != rhs_storage._queueLimit {return false}
+        if _storage._auditWritable != rhs_storage._auditWritable {return false}
+        if _storage._audit != rhs_storage._audit {return false}
+        if _storage._limits != rhs_storage._limits {return false}
+        if _storage._configuration != rhs_storage._configuration {return false}
+        if _storage._usesCountedSinceMs != rhs_storage._usesCountedSinceMs {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireAuditReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".AuditReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}file\0\u{1}durability\0\u{1}detail\0\u{1}sequence\0\u{3}checkpoint_sequence\0\u{3}checkpoint_time_ms\0\u{3}checkpoint_detail\0\u{1}anchor\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1575,16 +2003,172 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.serverVersion) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._token) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.keys) }()
-      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.uptimeMs) }()
-      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.allowed) }()
-      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.denied) }()
-      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.failed) }()
-      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.queued) }()
-      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.queueLimit) }()
-      case 10: try { try decoder.decodeSingularBoolField(value: &self.auditWritable) }()
+      case 1: try { try decoder.decodeSingularStringField(value: &self.file) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.durability) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.detail) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.checkpointSequence) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.checkpointTimeMs) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.checkpointDetail) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.anchor) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.file.isEmpty {
+      try visitor.visitSingularStringField(value: self.file, fieldNumber: 1)
+    }
+    if !self.durability.isEmpty {
+      try visitor.visitSingularStringField(value: self.durability, fieldNumber: 2)
+    }
+    if !self.detail.isEmpty {
+      try visitor.visitSingularStringField(value: self.detail, fieldNumber: 3)
+    }
+    if self.sequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 4)
+    }
+    if self.checkpointSequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.checkpointSequence, fieldNumber: 5)
+    }
+    if self.checkpointTimeMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.checkpointTimeMs, fieldNumber: 6)
+    }
+    if !self.checkpointDetail.isEmpty {
+      try visitor.visitSingularStringField(value: self.checkpointDetail, fieldNumber: 7)
+    }
+    if !self.anchor.isEmpty {
+      try visitor.visitSingularStringField(value: self.anchor, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireAuditReport, rhs: WireAuditReport) -> Bool {
+    if lhs.file != rhs.file {return false}
+    if lhs.durability != rhs.durability {return false}
+    if lhs.detail != rhs.detail {return false}
+    if lhs.sequence != rhs.sequence {return false}
+    if lhs.checkpointSequence != rhs.checkpointSequence {return false}
+    if lhs.checkpointTimeMs != rhs.checkpointTimeMs {return false}
+    if lhs.checkpointDetail != rhs.checkpointDetail {return false}
+    if lhs.anchor != rhs.anchor {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireLimitReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LimitReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rule\0\u{1}scope\0\u{1}refused\0\u{3}last_refused_ms\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.rule) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.scope) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.refused) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.lastRefusedMs) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.rule.isEmpty {
+      try visitor.visitSingularStringField(value: self.rule, fieldNumber: 1)
+    }
+    if !self.scope.isEmpty {
+      try visitor.visitSingularStringField(value: self.scope, fieldNumber: 2)
+    }
+    if self.refused != 0 {
+      try visitor.visitSingularUInt64Field(value: self.refused, fieldNumber: 3)
+    }
+    if self.lastRefusedMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lastRefusedMs, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireLimitReport, rhs: WireLimitReport) -> Bool {
+    if lhs.rule != rhs.rule {return false}
+    if lhs.scope != rhs.scope {return false}
+    if lhs.refused != rhs.refused {return false}
+    if lhs.lastRefusedMs != rhs.lastRefusedMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireConfigurationReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ConfigurationReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}file\0\u{3}loaded_ms\0\u{1}grants\0\u{1}denials\0\u{1}limits\0\u{1}detail\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.file) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.loadedMs) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.grants) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.denials) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.limits) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.detail) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.file.isEmpty {
+      try visitor.visitSingularStringField(value: self.file, fieldNumber: 1)
+    }
+    if self.loadedMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.loadedMs, fieldNumber: 2)
+    }
+    if self.grants != 0 {
+      try visitor.visitSingularUInt32Field(value: self.grants, fieldNumber: 3)
+    }
+    if self.denials != 0 {
+      try visitor.visitSingularUInt32Field(value: self.denials, fieldNumber: 4)
+    }
+    if self.limits != 0 {
+      try visitor.visitSingularUInt32Field(value: self.limits, fieldNumber: 5)
+    }
+    if !self.detail.isEmpty {
+      try visitor.visitSingularStringField(value: self.detail, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireConfigurationReport, rhs: WireConfigurationReport) -> Bool {
+    if lhs.file != rhs.file {return false}
+    if lhs.loadedMs != rhs.loadedMs {return false}
+    if lhs.grants != rhs.grants {return false}
+    if lhs.denials != rhs.denials {return false}
+    if lhs.limits != rhs.limits {return false}
+    if lhs.detail != rhs.detail {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireReloaded: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Reloaded"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}configuration\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._configuration) }()
       default: break
       }
     }
@@ -1595,50 +2179,14 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.serverVersion.isEmpty {
-      try visitor.visitSingularStringField(value: self.serverVersion, fieldNumber: 1)
-    }
-    try { if let v = self._token {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    try { if let v = self._configuration {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
-    if !self.keys.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.keys, fieldNumber: 3)
-    }
-    if self.uptimeMs != 0 {
-      try visitor.visitSingularUInt64Field(value: self.uptimeMs, fieldNumber: 4)
-    }
-    if self.allowed != 0 {
-      try visitor.visitSingularUInt64Field(value: self.allowed, fieldNumber: 5)
-    }
-    if self.denied != 0 {
-      try visitor.visitSingularUInt64Field(value: self.denied, fieldNumber: 6)
-    }
-    if self.failed != 0 {
-      try visitor.visitSingularUInt64Field(value: self.failed, fieldNumber: 7)
-    }
-    if self.queued != 0 {
-      try visitor.visitSingularUInt32Field(value: self.queued, fieldNumber: 8)
-    }
-    if self.queueLimit != 0 {
-      try visitor.visitSingularUInt32Field(value: self.queueLimit, fieldNumber: 9)
-    }
-    if self.auditWritable != false {
-      try visitor.visitSingularBoolField(value: self.auditWritable, fieldNumber: 10)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: WireStatusReport, rhs: WireStatusReport) -> Bool {
-    if lhs.serverVersion != rhs.serverVersion {return false}
-    if lhs._token != rhs._token {return false}
-    if lhs.keys != rhs.keys {return false}
-    if lhs.uptimeMs != rhs.uptimeMs {return false}
-    if lhs.allowed != rhs.allowed {return false}
-    if lhs.denied != rhs.denied {return false}
-    if lhs.failed != rhs.failed {return false}
-    if lhs.queued != rhs.queued {return false}
-    if lhs.queueLimit != rhs.queueLimit {return false}
-    if lhs.auditWritable != rhs.auditWritable {return false}
+  public static func ==(lhs: WireReloaded, rhs: WireReloaded) -> Bool {
+    if lhs._configuration != rhs._configuration {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1740,7 +2288,7 @@ nonisolated extension WireKeyReport: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireKeyVersionReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".KeyVersionReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}key_id\0\u{1}state\0\u{1}detail\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{3}key_id\0\u{1}state\0\u{1}detail\0\u{1}wraps\0\u{1}created\0\u{3}destroy_after\0\u{1}uses\0\u{3}uses_limit\0\u{1}rewrapped\0\u{3}last_encrypted_ms\0\u{3}last_decrypted_ms\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1752,6 +2300,14 @@ nonisolated extension WireKeyVersionReport: SwiftProtobuf.Message, SwiftProtobuf
       case 2: try { try decoder.decodeSingularBytesField(value: &self.keyID) }()
       case 3: try { try decoder.decodeSingularEnumField(value: &self.state) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.detail) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.wraps) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.created) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.destroyAfter) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.uses) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.usesLimit) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.rewrapped) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.lastEncryptedMs) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.lastDecryptedMs) }()
       default: break
       }
     }
@@ -1770,6 +2326,30 @@ nonisolated extension WireKeyVersionReport: SwiftProtobuf.Message, SwiftProtobuf
     if !self.detail.isEmpty {
       try visitor.visitSingularStringField(value: self.detail, fieldNumber: 4)
     }
+    if self.wraps != false {
+      try visitor.visitSingularBoolField(value: self.wraps, fieldNumber: 5)
+    }
+    if !self.created.isEmpty {
+      try visitor.visitSingularStringField(value: self.created, fieldNumber: 6)
+    }
+    if !self.destroyAfter.isEmpty {
+      try visitor.visitSingularStringField(value: self.destroyAfter, fieldNumber: 7)
+    }
+    if self.uses != 0 {
+      try visitor.visitSingularUInt64Field(value: self.uses, fieldNumber: 8)
+    }
+    if self.usesLimit != 0 {
+      try visitor.visitSingularUInt64Field(value: self.usesLimit, fieldNumber: 9)
+    }
+    if self.rewrapped != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rewrapped, fieldNumber: 10)
+    }
+    if self.lastEncryptedMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lastEncryptedMs, fieldNumber: 11)
+    }
+    if self.lastDecryptedMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lastDecryptedMs, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1778,13 +2358,21 @@ nonisolated extension WireKeyVersionReport: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.keyID != rhs.keyID {return false}
     if lhs.state != rhs.state {return false}
     if lhs.detail != rhs.detail {return false}
+    if lhs.wraps != rhs.wraps {return false}
+    if lhs.created != rhs.created {return false}
+    if lhs.destroyAfter != rhs.destroyAfter {return false}
+    if lhs.uses != rhs.uses {return false}
+    if lhs.usesLimit != rhs.usesLimit {return false}
+    if lhs.rewrapped != rhs.rewrapped {return false}
+    if lhs.lastEncryptedMs != rhs.lastEncryptedMs {return false}
+    if lhs.lastDecryptedMs != rhs.lastDecryptedMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
 nonisolated extension WireKeyVersionReport.State: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_ACTIVE\0\u{1}STATE_DEACTIVATED\0\u{1}STATE_DISABLED\0\u{1}STATE_REFUSED\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_ACTIVE\0\u{1}STATE_DEACTIVATED\0\u{1}STATE_DISABLED\0\u{1}STATE_REFUSED\0\u{1}STATE_SCHEDULED_FOR_DESTRUCTION\0")
 }
 
 nonisolated extension WireError: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

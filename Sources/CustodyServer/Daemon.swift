@@ -24,31 +24,53 @@ public struct Daemon: Service, CustomStringConvertible {
     public func run() async throws {
         harden()
         for (name, value) in configuration.environment { setenv(name, value, 1) }
-        let audit = try AuditLog(path: configuration.auditFile)
+        let state = try StateDirectory(configuration.stateDirectory)
+        let audit = try AuditLog(configuration.audit, log: log)
         let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
 
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
             lookInterval: configuration.keys.lookInterval, log: log)
-        let custodian = Custodian(
-            policy: Policy(grants: configuration.grants), audit: audit, connection: connection,
-            workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit)
+        let notary = Notary(audit: audit, connection: connection, settings: configuration.audit, log: log)
+        let custodian = try Custodian(
+            rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
+            notary: notary, workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
+            usesLimit: configuration.keys.usesPerVersion, log: log)
+        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
+        custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
 
+        custodian.noteEventually(AuditEvent(
+            "started",
+            [
+                ("version", .text(CustodyRelease.version)), ("file", .text(configuration.file)), ("sha256", .text(configuration.digest)),
+                ("pid", .number(UInt64(getpid()))),
+            ]))
+        let hangup = DispatchSource.makeSignalSource(signal: SIGHUP, queue: DispatchQueue(label: "reload"))
+        // What went wrong is logged and shown in Status.
+        hangup.setEventHandler { _ = try? reloader.reload() }
+        hangup.activate()
         custodian.start()
         door.open(socket)
         log.notice(
             "custodyd is listening",
-            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.auditFile)"])
+            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.audit.file)"])
+        if configuration.keys.lookInterval > .seconds(1) {
+            log.warning(
+                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
+                metadata: ["interval": "\(configuration.keys.lookInterval)"])
+        }
 
         try? await gracefulShutdown()
         log.notice("shutting down")
+        hangup.cancel()
         door.close()
         let drain = configuration.server.drain
         try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
         await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
+        audit.close()
         log.notice("custodyd has stopped")
     }
 
@@ -65,7 +87,7 @@ public struct Daemon: Service, CustomStringConvertible {
         }
         // A link to a token that closes must not end the process.
         signal(SIGPIPE, SIG_IGN)
-        // Reserved for reloading. Unhandled it would end the process, and service managers take that for a clean exit.
+        // A dispatch source takes it; unhandled it would end the process, and service managers take that for a clean exit.
         signal(SIGHUP, SIG_IGN)
     }
 }

@@ -33,6 +33,7 @@ enum WireMapping {
         case .encrypt: .encrypt
         case .decrypt: .decrypt
         case .status: .status
+        case .reload: .reload
         case nil: nil
         }
     }
@@ -57,6 +58,8 @@ enum WireMapping {
                 tag: Array(decrypt.tag), aad: Array(decrypt.aad)))
         case .status:
             return .status
+        case .reload:
+            return .reload
         case nil:
             throw CustodyError(
                 .unknownOperation, "the operation is empty or not known to this server; a newer client may be talking to an older server")
@@ -122,6 +125,7 @@ enum WireMapping {
                     $0.keyVersion = key.id.version
                 }
             case .success(.status(let report)): $0.status = status(report)
+            case .success(.reloaded(let report)): $0.reloaded.configuration = configuration(report)
             }
         }
     }
@@ -131,9 +135,10 @@ enum WireMapping {
             $0.serverVersion = CustodyRelease.version
             $0.token = token(report.token)
             $0.keys = report.keys.map { name, versions in
-                WireKeyReport.with {
+                let wrapping = versions.last { $0.state == .active }?.id
+                return WireKeyReport.with {
                     $0.name = name
-                    $0.versions = versions.map(version)
+                    $0.versions = versions.map { version($0, isWrapping: $0.id == wrapping, report) }
                 }
             }
             $0.uptimeMs = UInt64(report.uptime / .milliseconds(1))
@@ -143,6 +148,41 @@ enum WireMapping {
             $0.queued = UInt32(clamping: report.queued)
             $0.queueLimit = UInt32(clamping: report.queueLimit)
             $0.auditWritable = report.isAuditWritable
+            $0.audit = audit(report.audit)
+            $0.limits = report.limits.map { limit in
+                .with {
+                    $0.rule = limit.rule
+                    $0.scope = limit.scope
+                    $0.refused = limit.refused
+                    $0.lastRefusedMs = limit.lastRefusedMilliseconds
+                }
+            }
+            $0.configuration = configuration(report.configuration)
+            $0.usesCountedSinceMs = report.usesCountedSince
+        }
+    }
+
+    private static func audit(_ report: AuditReport) -> WireAuditReport {
+        WireAuditReport.with {
+            $0.file = report.file
+            $0.durability = report.durability
+            $0.detail = report.failure ?? ""
+            $0.sequence = report.sequence
+            $0.checkpointSequence = report.checkpoint?.sequence ?? 0
+            $0.checkpointTimeMs = report.checkpoint?.milliseconds ?? 0
+            $0.checkpointDetail = report.checkpointFailure ?? ""
+            $0.anchor = report.anchor
+        }
+    }
+
+    private static func configuration(_ report: ConfigurationReport) -> WireConfigurationReport {
+        WireConfigurationReport.with {
+            $0.file = report.file
+            $0.loadedMs = report.loadedMilliseconds
+            $0.grants = UInt32(clamping: report.grants)
+            $0.denials = UInt32(clamping: report.denials)
+            $0.limits = UInt32(clamping: report.limits)
+            $0.detail = report.trouble ?? ""
         }
     }
 
@@ -166,19 +206,33 @@ enum WireMapping {
         }
     }
 
-    private static func version(_ version: KeyVersion) -> WireKeyVersionReport {
-        WireKeyVersionReport.with {
+    private static func version(_ version: KeyVersion, isWrapping: Bool, _ report: StatusReport) -> WireKeyVersionReport {
+        let usage = report.usage[version.id] ?? KeyUsage()
+        return WireKeyVersionReport.with {
+            $0.wraps = isWrapping
+            $0.created = version.created ?? ""
+            $0.uses = usage.uses
+            $0.usesLimit = report.usesLimit
+            $0.rewrapped = usage.rewrapped
+            $0.lastEncryptedMs = usage.lastEncrypted ?? 0
+            $0.lastDecryptedMs = usage.lastDecrypted ?? 0
             $0.version = version.version
             $0.keyID = Data(version.id.bytes)
             switch version.state {
             case .active: $0.state = .active
             case .deactivated: $0.state = .deactivated
             case .disabled: $0.state = .disabled
+            case .scheduledForDestruction(let day):
+                $0.state = .scheduledForDestruction
+                $0.destroyAfter = day
             case .refused(let reason):
                 $0.state = .refused
                 $0.detail = reason
             }
             if let exception = version.exception { $0.detail = exception }
+            if usage.uses >= report.usesLimit / 2 {
+                $0.detail = "used \(usage.uses) times of \(report.usesLimit): rotate the key" + ($0.detail.isEmpty ? "" : "; " + $0.detail)
+            }
         }
     }
 
@@ -194,6 +248,10 @@ enum WireMapping {
         case .keyNotFound: .keyNotFound
         case .keyNotUsable: .keyNotUsable
         case .keyRefused: .keyRefused
+        case .keyExhausted: .keyExhausted
+        case .configurationInvalid: .configurationInvalid
+        case .rateLimited: .rateLimited
+        case .stateUnavailable: .stateUnavailable
         case .decryptionFailed: .decryptionFailed
         case .overloaded: .overloaded
         case .deadlineExceeded: .deadlineExceeded

@@ -11,6 +11,7 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
     public static let isPrivate = AttributeType(rawValue: CKA_PRIVATE)
     public static let label = AttributeType(rawValue: CKA_LABEL)
     public static let value = AttributeType(rawValue: CKA_VALUE)
+    public static let application = AttributeType(rawValue: CKA_APPLICATION)
     public static let keyType = AttributeType(rawValue: CKA_KEY_TYPE)
     public static let id = AttributeType(rawValue: CKA_ID)
     public static let sensitive = AttributeType(rawValue: CKA_SENSITIVE)
@@ -34,7 +35,7 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
 
     private static let names: [AttributeType: String] = [
         .objectClass: "CKA_CLASS", .token: "CKA_TOKEN", .isPrivate: "CKA_PRIVATE", .label: "CKA_LABEL",
-        .value: "CKA_VALUE", .keyType: "CKA_KEY_TYPE", .id: "CKA_ID", .sensitive: "CKA_SENSITIVE",
+        .value: "CKA_VALUE", .application: "CKA_APPLICATION", .keyType: "CKA_KEY_TYPE", .id: "CKA_ID", .sensitive: "CKA_SENSITIVE",
         .encrypt: "CKA_ENCRYPT", .decrypt: "CKA_DECRYPT", .wrap: "CKA_WRAP", .unwrap: "CKA_UNWRAP",
         .sign: "CKA_SIGN", .verify: "CKA_VERIFY", .derive: "CKA_DERIVE", .startDate: "CKA_START_DATE",
         .endDate: "CKA_END_DATE", .valueLength: "CKA_VALUE_LEN", .extractable: "CKA_EXTRACTABLE",
@@ -91,7 +92,10 @@ public struct Attribute: Sendable, Hashable {
     public static func keyType(_ value: KeyType) -> Attribute { Attribute(.keyType, number: value.rawValue) }
     public static func valueLength(_ value: Int) -> Attribute { Attribute(.valueLength, number: UInt(value)) }
     public static func label(_ value: String) -> Attribute { Attribute(.label, bytes: Array(value.utf8)) }
+    public static func application(_ value: String) -> Attribute { Attribute(.application, bytes: Array(value.utf8)) }
     public static func id(_ value: [UInt8]) -> Attribute { Attribute(.id, bytes: value) }
+    /// A CK_DATE; nil is the empty value, which takes a date away.
+    public static func date(_ type: AttributeType, _ day: UTCDay?) -> Attribute { Attribute(type, bytes: day?.dateBytes ?? []) }
     /// The key's value, to create an object from known bytes. Custody never does; its tests do.
     public static func value(_ value: [UInt8]) -> Attribute { Attribute(.value, bytes: value) }
 }
@@ -121,13 +125,11 @@ public struct AttributeSet: Sendable, Hashable {
         AttributeSet(values: values.merging([attribute.type: attribute.bytes]) { _, new in new })
     }
 
-    /// A CK_DATE as `YYYY-MM-DD`; nil if the object has none.
-    public func date(_ type: AttributeType) -> String? {
-        guard let bytes = values[type], bytes.count == 8 else { return nil }
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard text.allSatisfy(\.isNumber) else { return nil }
-        return "\(text.prefix(4))-\(text.dropFirst(4).prefix(2))-\(text.suffix(2))"
-    }
+    /// A CK_DATE; nil if the object has none, or something in its place that is no day.
+    public func day(_ type: AttributeType) -> UTCDay? { values[type].flatMap { UTCDay(date: $0) } }
+
+    /// The same as `YYYY-MM-DD`.
+    public func date(_ type: AttributeType) -> String? { day(type)?.description }
 
     public func isKeyType(_ type: KeyType) -> Bool { number(.keyType) == type.rawValue }
 }

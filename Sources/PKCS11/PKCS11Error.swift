@@ -69,6 +69,8 @@ public enum Function: String, Sendable, Hashable, CaseIterable {
     case encrypt = "C_Encrypt"
     case decryptInit = "C_DecryptInit"
     case decrypt = "C_Decrypt"
+    case signInit = "C_SignInit"
+    case sign = "C_Sign"
     case wrapKey = "C_WrapKey"
     case generateRandom = "C_GenerateRandom"
 }

@@ -39,6 +39,11 @@ struct Measure: ParsableCommand {
     @Option(help: "Only the scenarios whose name and callers, such as 'custodyd, one per frame 64', contain this.")
     var only = ""
 
+    @Option(name: .customLong("other"), help: ArgumentHelp(
+        "Another daemon to be measured, such as one with another durability of its audit log; may be repeated.",
+        valueName: "name=socket=pid"))
+    var others: [String] = []
+
     @Option(help: "The payload's size in bytes.")
     var size = 184
 
@@ -57,6 +62,7 @@ struct Measure: ParsableCommand {
             + callers.map { Scenario("custodyd, one per frame", callers: $0, batch: 1) { try FrameCaller(socket, key: key, size: size, batch: 1) } }
             + [1, 8].map { Scenario("custodyd, batches of 64", callers: $0, batch: 64) { try FrameCaller(socket, key: key, size: size, batch: 64) } }
             + callers.map { Scenario("CustodyClient, 2 connections", callers: $0, batch: 1, client: socket) }
+            + (try others.flatMap(otherDaemon))
         let scenarios = all.filter { only.isEmpty || "\($0.name) \($0.callers)".contains(only) }
         for round in 1...max(1, rounds) {
             FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
@@ -65,6 +71,19 @@ struct Measure: ParsableCommand {
             }
         }
         Report(scenarios: scenarios, size: size, rounds: rounds, milliseconds: milliseconds).write()
+    }
+}
+
+extension Measure {
+    private func otherDaemon(_ text: String) throws -> [Scenario] {
+        let parts = text.split(separator: "=").map(String.init)
+        guard parts.count == 3, let pid = Int32(parts[2]) else { throw ValidationError("--other takes name=socket=pid, not '\(text)'") }
+        func scenario(_ callers: Int, batch: Int) -> Scenario {
+            Scenario("custodyd \(parts[0]), \(batch == 1 ? "one per frame" : "batches of \(batch)")", callers: callers, batch: batch, server: pid) {
+                try FrameCaller(parts[1], key: key, size: size, batch: batch)
+            }
+        }
+        return [1, 8, 64].map { scenario($0, batch: 1) } + [8].map { scenario($0, batch: 64) }
     }
 }
 

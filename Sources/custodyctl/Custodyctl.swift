@@ -20,17 +20,20 @@ struct Custodyctl: AsyncParsableCommand {
             Exit codes: 0 done; 1 failed; 2 the token does not fit (doctor); 64 wrong usage; 69 the module or token is \
             not available; 77 denied, or a PIN was refused; 78 the configuration or a PIN file is wrong or missing.
             """,
-        subcommands: clientCommands + tokenCommands + hiddenCommands)
+        subcommands: clientCommands + tokenCommands + configurationCommands + hiddenCommands)
 
     /// The commands that speak to the daemon.
     private static let clientCommands: [any ParsableCommand.Type] = [
-        StatusCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
+        StatusCommand.self, ReloadCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
     ]
 
     /// The commands that work on the token.
     private static let tokenCommands: [any ParsableCommand.Type] = [
-        SlotCommand.self, TokenCommand.self, KeyCommand.self, DoctorCommand.self,
+        SlotCommand.self, TokenCommand.self, KeyCommand.self, AuditCommand.self, DoctorCommand.self,
     ]
+
+    /// The commands that only read the configuration.
+    private static let configurationCommands: [any ParsableCommand.Type] = [PolicyCommand.self]
 
     /// What the tool runs itself in a fresh process.
     private static let hiddenCommands: [any ParsableCommand.Type] = [FindKeyCommand.self]

@@ -14,7 +14,8 @@ struct Custodyd: AsyncParsableCommand {
         discussion: """
             Example: custodyd --config /etc/custody/custody.toml
 
-            SIGTERM finishes what is under way and leaves. SIGHUP is reserved for reloading and does nothing yet.
+            SIGTERM finishes what is under way and leaves. SIGHUP reads the configuration anew, as `custodyctl reload` does:
+            all of it takes effect or, if anything is wrong with it, nothing.
             Exit codes: 0 stopped as asked, 1 can't start, 64 usage, 78 wrong configuration.
             """,
         version: CustodyRelease.version)

@@ -6,6 +6,10 @@ import SecureMemory
 /// and prints a line with the blob for every pair that was right.
 ///
 /// Usage: custody-load SOCKET KEY CONNECTIONS PAIRS
+///
+/// As a storm: opens one blob again and again, as fast as it can and without the client's patience, until it is killed.
+///
+/// Usage: custody-load SOCKET storm CALLERS BLOB-IN-BASE64
 @main
 struct CustodyLoad {
     struct Wrong: Error {
@@ -14,6 +18,9 @@ struct CustodyLoad {
 
     static func main() async throws {
         let arguments = CommandLine.arguments
+        if arguments.count == 5, arguments[2] == "storm", let callers = Int(arguments[3]), let blob = Data(base64Encoded: arguments[4]) {
+            return try await storm(arguments[1], callers: callers, Array(blob))
+        }
         guard arguments.count == 5, let connections = Int(arguments[3]), let pairs = Int(arguments[4]) else {
             throw Wrong(what: "usage: custody-load SOCKET KEY CONNECTIONS PAIRS")
         }
@@ -34,6 +41,19 @@ struct CustodyLoad {
             for try await lines in group {
                 FileHandle.standardOutput.write(Data(lines.map { $0 + "\n" }.joined().utf8))
             }
+        }
+    }
+
+    private static func storm(_ socket: String, callers: Int, _ blob: [UInt8]) async throws {
+        let client = CustodyClient(.init(socket: socket, connections: 4, deadline: .seconds(60)))
+        // The first answer, whatever it is, says that the storm is on.
+        _ = try await client.batch([.unwrap(blob, context: [:])])
+        FileHandle.standardOutput.write(Data("storming\n".utf8))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<callers {
+                group.addTask { while true { _ = try await client.batch([.unwrap(blob, context: [:])]) } }
+            }
+            try await group.waitForAll()
         }
     }
 

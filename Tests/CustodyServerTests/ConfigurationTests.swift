@@ -41,12 +41,12 @@ import Testing
         #expect(configuration.server.defaultDeadline == .seconds(5))
         #expect(configuration.server.longestDeadline == .seconds(60))
         #expect(configuration.server.drain == .seconds(5))
-        #expect(configuration.auditFile == "/var/log/custody/audit.jsonl")
+        #expect(configuration.audit.file == "/var/log/custody/audit.jsonl")
         #expect(configuration.logLevel == .info)
         #expect(configuration.keys.exceptions.isEmpty)
         #expect(configuration.keys.lookInterval == .milliseconds(500))
         #expect(configuration.environment.isEmpty)
-        #expect(configuration.grants.isEmpty, "nothing is allowed by default")
+        #expect(configuration.rules.policy.grants.isEmpty, "nothing is allowed by default")
     }
 
     @Test func everythingCanBeSaid() throws {
@@ -89,14 +89,14 @@ import Testing
         #expect(configuration.token.readWriteSessions)
         #expect(configuration.token.initializationString == "configdir=x")
         #expect(configuration.environment == ["SOFTHSM2_CONF": "/etc/softhsm2.conf"])
-        #expect(configuration.auditFile == "/srv/c/audit.jsonl")
+        #expect(configuration.audit.file == "/srv/c/audit.jsonl")
         #expect(configuration.logLevel == .debug)
         #expect(configuration.keys.exceptions == ["legacy"])
         let first = Grant(
             rule: "custody.toml:20", subject: .user(name: "root", uid: 0), keys: [Pattern("billing-*")],
             operations: [.wrap, .generateDataKey], context: ["tenant": Pattern("acme-*")])
         let second = Grant(rule: "custody.toml:25", subject: .group(name: "4242", gid: 4_242), keys: [Pattern("*")], operations: [.status])
-        #expect(configuration.grants == [first, second])
+        #expect(configuration.rules.policy.grants == [first, second])
     }
 
     /// Each is added behind the smallest file, whose last line is 4; the line is counted from there.
@@ -172,6 +172,66 @@ import Testing
         let problems = try problems(text)
         #expect(problems.count == 1)
         #expect(problems.first?.hasPrefix("/etc/custody/custody.toml:\(line): ") == true, "\(problems)")
+    }
+
+    /// However the file is written, what is wrong on its last line is told with that line.
+    @Test(arguments: [
+        "[log]\r\nlevel = \"info\"\r\n[server]\r\nqueue = 0",
+        "[[grant]]\nuser = 1\n[['grant']]\nuser = 1",
+        "[[grant]]\nuser = 1\n[[\tgrant\t]]\nuser = 1",
+        "[ 'log' ]\nlevel = \"loud\"",
+        "[audit]\nfile = \"\"\"\n[log]\nlevel = 0\n\"\"\"\n[log]\nlevel = 0",
+        "[audit]\nfile = '''\n[[grant]]\n'''\n[[grant]]\nuser = 1",
+        "[audit]\nfile = '''\\''' # \"\"\"\n[log]\nlevel = 0",
+        "[audit]\nfile = \"\"\"\\\"\"\"\n[[grant]]\n\"\"\"\n[[grant]]\nuser = 1",
+        "[audit]\nfile = \"'''\"\n[log]\nlevel = 0",
+        "[audit]\nfile = \"a\u{2028}b\"\n[log]\nlevel = 0",
+    ])
+    func linesAreCountedAsTOMLHasThem(_ text: String) throws {
+        let lines = text.count { $0.isNewline && $0 != "\u{2028}" } + 5
+        let last = try #require(try problems(Self.smallest + text).last)
+        #expect(last.hasPrefix("/etc/custody/custody.toml:\(lines): "), "\(last)")
+    }
+
+    /// A mistake elsewhere does not keep a command from what it needs.
+    @Test func onlyWhatIsJudgedHasToBeRight() throws {
+        let text = Self.smallest + """
+            sessions = 0
+            [server]
+            socket = "s"
+            socket-mode = "rw"
+            [[grant]]
+            user = "no-such-user-here"
+            [sever]
+            """
+        func thrown(_ parts: Set<String>?) -> [Int?] {
+            do throws(ConfigurationError) {
+                _ = try Configuration(text, file: "/etc/c.toml", judging: parts)
+            } catch {
+                return error.problems.map(\.line)
+            }
+            return []
+        }
+        #expect(thrown(nil) == [5, 8, 9, 9, 10, 11])
+        #expect(thrown(["token", "keys"]) == [5])
+        #expect(thrown(["server"]) == [8])
+        let configuration = try Configuration(text, file: "/etc/c.toml", judging: ["server.socket"])
+        #expect(configuration.overlooked.map(\.line) == [5, 8, 9, 9, 10, 11])
+        #expect(configuration.server.socket == "/etc/s")
+        #expect(configuration.rules.policy.grants.isEmpty)
+        #expect(try Configuration(Self.smallest, file: "/etc/c.toml").overlooked.isEmpty)
+        // What is around it counts, and what is no TOML always.
+        #expect(throws: ConfigurationError.self) { try Configuration("server = 1", file: "/etc/c.toml", judging: ["server.socket"]) }
+        #expect(throws: ConfigurationError.self) { try Configuration("[server", file: "/etc/c.toml", judging: []) }
+    }
+
+    @Test func whyItCantBeReadIsSaid() throws {
+        let directory = try TemporaryDirectory()
+        let binary = try directory.write("binary.toml", [0x61, 0xFF, 0xFE])
+        for (path, reason) in [(directory.path, "Is a directory"), (binary, "it is not UTF-8 text")] {
+            let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: path) }
+            #expect(error?.description == "\(path): can't be read: \(reason); name another with --config")
+        }
     }
 
     @Test func socketPathThatNoSocketCanHaveIsRefused() throws {

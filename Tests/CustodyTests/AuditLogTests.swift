@@ -4,34 +4,23 @@ import Testing
 
 @testable import Custody
 
+/// What stands in a line, and what happens where none can be written.
 @Suite struct AuditLogTests {
-    private let directory: TemporaryDirectory
+    private let place: AuditPlace
 
-    init() throws { directory = try TemporaryDirectory() }
-
-    private func record(
-        _ outcome: AuditRecord.Outcome = .allowed(rule: "custody.toml:1"), key: String? = "root", context: EncryptionContext? = nil
-    ) -> AuditRecord {
-        AuditRecord(
-            operation: .wrap, keyName: key, keyID: nil, principal: .owner, connection: 3, request: 9, item: 1, context: context,
-            onBehalfOf: .empty, outcome: outcome, latencyMicroseconds: 12)
-    }
-
-    private func lines(_ path: String) throws -> [[String: Any]] {
-        let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        #expect(data.isEmpty || data.last == 0x0A)
-        return try data.split(separator: 0x0A).map { try #require(try JSONSerialization.jsonObject(with: $0) as? [String: Any]) }
-    }
+    init() throws { place = try AuditPlace() }
 
     @Test func linesAreObjectsInSequence() throws {
-        let path = directory.file("audit.jsonl")
-        let log = try AuditLog(path: path)
+        let log = try place.open()
         try log.append([])
-        try log.append([record(), record()])
-        try log.append([record()])
-        let lines = try lines(path)
-        #expect(lines.map { $0["sequence"] as? Int } == [1, 2, 3])
-        let first = try #require(lines.first)
+        try log.append([.example(), .example()])
+        try log.append([.example()])
+        let trail = try place.trail()
+        #expect(trail.breaks == [])
+        #expect(trail.lines.map { $0["sequence"] as? Int } == [1, 2, 3, 4])
+        #expect(trail.events == ["log-begins"])
+        #expect(trail.log.count == 16)
+        let first = try #require(trail.decisions.first)
         #expect(first["operation"] as? String == "wrap")
         #expect(first["key"] as? String == "root")
         #expect(first["uid"] as? Int == 1_000)
@@ -47,15 +36,16 @@ import Testing
         let time = try #require(first["time"] as? String)
         #expect(time.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/) != nil)
         #expect(log.isWritable)
+        #expect(log.report.sequence == 4)
+        #expect(log.report.failure == nil)
     }
 
     @Test func outcomesAreTold() throws {
-        let path = directory.file("audit.jsonl")
         let error = CustodyError(.decryptionFailed, "for the caller", cause: "for the log")
-        try AuditLog(path: path).append([
-            record(.denied(reason: "no grant")), record(.failed(rule: "r", error)), record(.failed(rule: nil, error)),
+        try place.open().append([
+            .example(.denied(reason: "no grant")), .example(.failed(rule: "r", error)), .example(.failed(rule: nil, error)),
         ])
-        let lines = try lines(path)
+        let lines = try place.trail().decisions
         #expect(lines.map { $0["decision"] as? String } == ["denied", "allowed", "rejected"])
         #expect(lines.map { $0["reason"] as? String } == ["no grant", "for the log", "for the log"])
         #expect(lines.map { $0["error"] as? String } == [nil, "decryption-failed", "decryption-failed"])
@@ -63,67 +53,92 @@ import Testing
     }
 
     @Test func nothingBreaksOutOfItsString() throws {
-        let path = directory.file("audit.jsonl")
         let nasty = "a\"b\\c\n\r\t\u{0}\u{1B}[31m\u{7F}\u{2028}é\u{1F511}\",\"uid\":0,\"x\":\""
-        try AuditLog(path: path).append([record(key: nasty, context: try EncryptionContext([nasty: nasty]))])
-        let line = try #require(try lines(path).first)
+        try place.open().append([.example(key: nasty, context: try EncryptionContext([nasty: nasty]))])
+        let trail = try place.trail()
+        #expect(trail.breaks == [])
+        let line = try #require(trail.decisions.first)
         #expect(line["key"] as? String == nasty)
         #expect(line["context"] as? [String: String] == [nasty: nasty])
         #expect(line["uid"] as? Int == 1_000)
-        let data = try Data(contentsOf: URL(fileURLWithPath: path))
-        #expect(data.dropLast().allSatisfy { $0 >= 0x20 && $0 != 0x7F })
+        #expect(trail.rawLines.allSatisfy { $0.dropLast().allSatisfy { $0 >= 0x20 && $0 != 0x7F } })
     }
 
-    @Test func createsItForItsOwnerAloneAndAppends() throws {
-        let path = directory.file("audit.jsonl")
-        try AuditLog(path: path).append([record()])
-        let attributes = try FileManager.default.attributesOfItem(atPath: path)
-        #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
-        try AuditLog(path: path).append([record()])
-        #expect(try lines(path).count == 2)
+    @Test func aChangedByteShows() throws {
+        try place.write(3)
+        var bytes = Array(try Data(contentsOf: URL(fileURLWithPath: place.path)))
+        let position = try #require(bytes.indices.first { bytes[$0...].starts(with: Array("\"pid\":4711".utf8)) })
+        bytes[position + 6] = UInt8(ascii: "5")
+        #expect(AuditTrail(bytes: bytes).breaks.count == 1)
+    }
+
+    @Test func createsItForItsOwnerAlone() throws {
+        try place.write(1)
+        for (path, mode) in [(place.path, 0o600), (place.stateDirectory, 0o700)] {
+            let attributes = try FileManager.default.attributesOfItem(atPath: path)
+            #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == mode)
+        }
     }
 
     @Test func placeThatCannotBeWrittenIsNamed() throws {
-        let missing = directory.file("missing/audit.jsonl")
-        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(path: missing) }
-        #expect(error.message.contains(missing))
+        var settings = place.settings()
+        settings.file = place.directory.file("missing/audit.jsonl")
+        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }
+        #expect(error.message.contains(settings.file))
         // A link would let its maker choose which file grows.
-        let link = directory.file("link")
-        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: directory.file("target"))
-        try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(path: link) }
+        settings.file = place.directory.file("link")
+        try FileManager.default.createSymbolicLink(atPath: settings.file, withDestinationPath: place.directory.file("target"))
+        try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }
+        // A pipe nobody reads from must not hold the daemon up.
+        settings.file = place.directory.file("pipe")
+        try #require(mkfifo(settings.file, 0o600) == 0)
+        let pipe = try AuditLog(settings)
+        pipe.close()
+        settings = place.settings()
+        settings.stateDirectory = "/nonexistent/state"
+        let stateError = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }
+        #expect(stateError.message.contains("/nonexistent/state"))
+    }
+
+    @Test func twoDaemonsDoNotShareAFile() throws {
+        let log = try place.open()
+        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(place.settings()) }
+        #expect(error.message.contains("another daemon writes the audit log"))
+        try log.append([.example()])
+        log.close()
+        try expectError(.auditUnavailable) { () throws(CustodyError) in try log.append([.example()]) }
+        try place.open().close()
     }
 
     @Test func fullDiskIsAuditUnavailable() throws {
-        let log = try AuditLog(path: "/dev/full")
-        #expect(log.isWritable)
-        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try log.append([record()]) }
+        var settings = place.settings()
+        settings.file = "/dev/full"
+        // The daemon starts all the same: the disk may have room later.
+        let log = try AuditLog(settings)
         #expect(!log.isWritable)
-        #expect(error.cause?.contains("No space left") == true)
+        let error = try expectError(.auditUnavailable) { () throws(CustodyError) in try log.append([.example()]) }
+        #expect(error.cause == "/dev/full: No space left on device")
         #expect(error.retryAfterMilliseconds != nil)
+        #expect(log.report.failure == error.cause)
     }
 
     /// The limit on a file's size stands for a full disk. It holds for the whole process, so it is set where no other
     /// file reaches.
     @Test func halfALineIsCutOffAgain() throws {
         let limit = 1 << 40
-        let path = try directory.write("audit.jsonl", "")
-        let log = try AuditLog(path: path)
-        try log.append([record()])
         let before = limit - 100
-        try #require(truncate(path, off_t(before)) == 0)
+        let file = try AuditFile(place.path)
+        try #require(truncate(place.path, off_t(before)) == 0)
         signal(SIGXFSZ, SIG_IGN)
         var old = rlimit()
         try #require(getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old) == 0)
         var new = rlimit(rlim_cur: rlim_t(limit), rlim_max: old.rlim_max)
         try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &new) == 0)
         defer { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &old) }
-        try expectError(.auditUnavailable) { () throws(CustodyError) in try log.append([record(), record()]) }
-        #expect(!log.isWritable)
-        #expect((try FileManager.default.attributesOfItem(atPath: path)[.size] as? NSNumber)?.intValue == before)
-        // With room again it goes on where it stood, and no number is missing.
-        try #require(truncate(path, 0) == 0)
-        try log.append([record()])
-        #expect(log.isWritable)
-        #expect(try lines(path).map { $0["sequence"] as? Int } == [2])
+        let failure = #expect(throws: AuditFile.WriteFailure.self) { try file.append([UInt8](repeating: 1, count: 200)) }
+        #expect(failure?.isTorn == false)
+        #expect(try file.look().size == before)
+        try file.append([UInt8](repeating: 1, count: 100))
+        #expect(try file.look().size == limit)
     }
 }

@@ -32,12 +32,13 @@ import Testing
             try token.withSession { session in _ = try RootKeyTemplate(id: KeyID(newFor: 1).bytes).generate(session) }
             let vault = try Vault(token, queueLimit: 3)
             let answers = Answers()
-            // Not started yet: the queue fills up.
+            // No worker yet: the queue fills up.
+            vault.custodian.startClerk()
             for number in 0..<5 { answers.submit(vault.request([operation]), number, to: vault) }
             #expect(answers.all == [3: [.overloaded], 4: [.overloaded]])
             #expect(await vault.code(.status) == nil, "status does not wait for the HSM")
             #expect(await vault.code(operation, by: .stranger) == .denied, "nor does whom no grant names take a place in the queue")
-            vault.custodian.start()
+            vault.custodian.startToken()
             try await eventually("all answers") { answers.all.count == 5 }
             try await vault.waitUntilReady()
             #expect(await vault.code(operation) == nil)

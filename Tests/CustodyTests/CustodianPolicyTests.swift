@@ -121,7 +121,11 @@ import TestSupport
         try await SoftHSM.withToken { token in
             try await token.withVault(auditFile: "/dev/full") { vault in
                 #expect(await vault.code(.wrap(key: "root", plaintext: secret([1]), context: .empty)) == .auditUnavailable)
-                #expect(await vault.code(.status) == .auditUnavailable)
+                // Status is what tells the operator of it.
+                guard case .status(let report) = try await vault.answer(.status) else { throw Succeeded() }
+                #expect(!report.isAuditWritable)
+                #expect(report.audit.failure != nil)
+                #expect(await vault.code(.status, by: .stranger) == .auditUnavailable)
                 #expect(await vault.code(.wrap(key: "root", plaintext: secret([1]), context: .empty), by: .stranger) == .auditUnavailable)
             }
         }

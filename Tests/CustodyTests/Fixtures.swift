@@ -73,6 +73,12 @@ struct RootKeyTemplate {
         try session.generateKey(.aesKeyGeneration, attributes + [.valueLength(length)])
     }
 
+    /// As whoever has no PIN can make it.
+    var withoutPIN: [Attribute] {
+        attributes.filter { ![.isPrivate, .sensitive, .extractable].contains($0.type) }
+            + [.bool(.isPrivate, false), .bool(.sensitive, false), .bool(.extractable, true), .value([UInt8](repeating: 7, count: 32))]
+    }
+
     @discardableResult
     func importing(_ value: [UInt8], _ session: borrowing Session) throws -> ObjectHandle {
         try session.createObject(attributes + [.value(value)])

@@ -100,6 +100,23 @@ import Testing
         #expect(try ring.wrappingVersion(of: "good").id == good)
     }
 
+    /// What anybody can make without the PIN does not block a key.
+    @Test(arguments: ["root", "other"])
+    func aPublicDoubleIsAStranger(_ name: String) async throws {
+        let id = id
+        let ring = try await ring { session in
+            try RootKeyTemplate(id: id.bytes).generate(session)
+            try session.logout()
+            _ = try session.createObject(RootKeyTemplate(name, id: id.bytes).withoutPIN)
+            try session.login(.user, pin: SoftHSMToken.secret(SoftHSMToken.userPIN))
+        }
+        #expect(try ring.wrappingVersion(of: "root").id == id)
+        #expect(try ring.unwrappingVersion(id).name == "root")
+        #expect(ring.keys.map(\.name) == ["root"])
+        #expect(ring.strangersByName.map(\.name) == [name])
+        #expect(ring.strangersByName.first?.reason.contains("public object") == true)
+    }
+
     @Test(arguments: [[UInt8](), [1], [UInt8](repeating: 0, count: 16), [UInt8](repeating: 1, count: 17)])
     func foreignIDIsRefused(_ bytes: [UInt8]) async throws {
         let ring = try await ring { session in try RootKeyTemplate(id: bytes).generate(session) }

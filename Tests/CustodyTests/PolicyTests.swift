@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test func grantWithoutKeysOrOperationsAllowsNothing() {
-        let subject = Grant.Subject.user(name: "o", uid: 1_000)
+        let subject = Subject.user(name: "o", uid: 1_000)
         let policy = Policy(grants: [
             Grant(rule: "1", subject: subject, keys: [], operations: [.wrap]),
             Grant(rule: "2", subject: subject, keys: [Pattern("*")], operations: []),

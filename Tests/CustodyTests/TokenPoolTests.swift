@@ -45,8 +45,8 @@ import Testing
             try pool.submit(hanging)
             try await eventually("its deadline") { [hanging] in hanging.seen.last == "expired" }
             patience *= 2
-        } while hanging.seen == ["expired"]
-        #expect(hanging.seen == ["run", "expired"])
+        } while !hanging.seen.contains("run")
+        #expect(hanging.seen.suffix(2) == ["run", "expired"])
         let waiting = Hanging(.seconds(3_600))
         let late = Hanging(.zero)
         try pool.submit(waiting)

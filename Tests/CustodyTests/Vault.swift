@@ -12,6 +12,7 @@ import Testing
 struct Vault {
     let custodian: Custodian
     private let connection: TokenConnection
+    private let state: StateDirectory
     let auditFile: String
 
     init(
@@ -25,9 +26,12 @@ struct Vault {
             settings, catalog: KeyCatalog(), lookInterval: lookInterval,
             log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         self.auditFile = auditFile ?? token.directory.file("audit.jsonl")
-        custodian = Custodian(
-            policy: Policy(grants: grants), audit: try AuditLog(path: self.auditFile), connection: connection, workers: workers,
-            queueLimit: queueLimit)
+        state = try StateDirectory(token.directory.file("state"))
+        custodian = try Custodian(
+            rules: Rules(policy: Policy(grants: grants)), file: "custody.toml",
+            audit: AuditLog(AuditSettings(file: self.auditFile, stateDirectory: state.path)), state: state,
+            connection: connection, workers: workers, queueLimit: queueLimit,
+            log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
     func request(
@@ -73,8 +77,10 @@ struct Vault {
         return bytes.withBytes { $0.withUnsafeBytes { Array($0) } }
     }
 
+    /// The decisions in the audit log.
     func auditLines() throws -> [String] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map(String.init)
+            .filter { $0.contains(",\"operation\":") }
     }
 
     /// Does something to the token in a session that the vault knows nothing of.

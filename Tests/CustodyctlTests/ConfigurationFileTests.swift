@@ -25,17 +25,22 @@ import Testing
         #expect(try Refusal(reply).message.contains("--token"), "\(reply.errors)")
     }
 
+    /// What a mistake is about, which commands it stops.
+    enum Part { case token, audit, rest, syntax }
+
     @Test(arguments: [
-        (from: "socket-mode = \"0666\"", to: "socket-mode = \"rw\"", line: 3, says: "octal"),
-        (from: "uri = \"pkcs11:token=custody\"", to: "uri = \"custody\"", line: 7, says: "pkcs11:"),
-        (from: "pin-file = \"pin\"", to: "pinfile = \"pin\"", line: 8, says: "'pinfile' is not known"),
-        (from: "look-interval-ms = 50", to: "look-interval-ms = 1", line: 12, says: "from 50 to 60000"),
-        (from: "keys = [\"*\"]", to: "keys = \"*\"", line: 19, says: "'keys' must be an array"),
-        (from: "\"unwrap\", ", to: "\"open\", ", line: 20, says: "there is no operation 'open'"),
-        (from: "[audit]", to: "[audit", line: 14, says: ""),
-        (from: "user = ", to: "user = \"nobody-of-this-name\" #", line: 18, says: "no user 'nobody-of-this-name'"),
-    ])
-    func broken(_ from: String, _ to: String, _ line: Int, _ says: String) async throws {
+        (from: "socket-mode = \"0666\"", to: "socket-mode = \"rw\"", part: .rest, line: 3, says: "octal"),
+        (from: "uri = \"pkcs11:token=custody\"", to: "uri = \"custody\"", part: .token, line: 7, says: "pkcs11:"),
+        (from: "pin-file = \"pin\"", to: "pinfile = \"pin\"", part: .token, line: 8, says: "'pinfile' is not known"),
+        (from: "look-interval-ms = 50", to: "look-interval-ms = 1", part: .token, line: 12, says: "from 50 to 60000"),
+        (from: "file = \"audit.jsonl\"", to: "file = 1", part: .audit, line: 15, says: "the path of the audit log"),
+        (from: "[state]", to: "journal = 1\n[state]", part: .rest, line: 16, says: "'journal' must be true or false"),
+        (from: "keys = [\"*\"]", to: "keys = \"*\"", part: .rest, line: 21, says: "'keys' must be an array"),
+        (from: "\"unwrap\", ", to: "\"open\", ", part: .rest, line: 22, says: "there is no operation 'open'"),
+        (from: "[audit]", to: "[audit", part: .syntax, line: 14, says: ""),
+        (from: "user = ", to: "user = \"nobody-of-this-name\" #", part: .rest, line: 20, says: "no user 'nobody-of-this-name'"),
+    ] as [(String, String, Part, Int, String)])
+    func broken(_ from: String, _ to: String, _ part: Part, _ line: Int, _ says: String) async throws {
         let installation = try await Installation()
         let good = String(decoding: try installation.content("custody.toml"), as: UTF8.self)
         try #require(good.contains(from))
@@ -43,15 +48,58 @@ import Testing
         try installation.directory.write("custody.toml", good.replacing(from, with: to))
 
         let place = "\(installation.configurationFile):\(line): "
-        for command in [["custodyd", "--check-config"], ["custodyd"], ["custodyctl", "slot", "list"], ["custodyctl", "status"]] {
-            let reply = try await installation.start(command + ["--config", installation.configurationFile]).exiting(78)
-            #expect(reply.bytes.isEmpty)
-            #expect(reply.errors.contains(place), "\(command): \(reply.errors)")
+        // The daemon is not there and the log is not either: a command that the mistake does not stop comes that far.
+        for (command, stops, otherwise) in [
+            (["custodyd", "--check-config"], true, 0), (["custodyd"], true, 0), (["custodyctl", "policy", "show"], true, 0),
+            (["custodyctl", "slot", "list"], part == .token || part == .syntax, 0),
+            (["custodyctl", "status"], part == .syntax, 69),
+            (["custodyctl", "audit", "show"], part == .audit || part == .syntax, 0),
+        ] as [([String], Bool, Int32)] {
+            let reply = try await installation.start(command + ["--config", installation.configurationFile]).exiting(stops ? 78 : otherwise)
+            #expect(reply.bytes.isEmpty || !stops)
+            #expect(reply.errors.contains(stops ? place : "custodyctl: warning: \(place)"), "\(command): \(reply.errors)")
             #expect(reply.errors.contains(says), "\(command): \(reply.errors)")
         }
-        let refused = try await installation.refusal("key", "list", exit: 78)
-        #expect(refused.code == "configuration-error")
-        #expect(refused.message.contains(place))
+        if part == .token || part == .syntax {
+            let refused = try await installation.refusal("key", "list", exit: 78)
+            #expect(refused.code == "configuration-error")
+            #expect(refused.message.contains(place))
+        }
+    }
+
+    private static let strangers = """
+        [[grant]]
+        user = "nobody-of-this-name"
+        keys = ["payments"]
+        operations = ["open"]
+        """
+
+    /// The kill switch works although the rules are wrong, for instance since a user was removed.
+    @Test func mistakeElsewhereDoesNotKeepAKeyEnabled() async throws {
+        let installation = try await Installation.ready(grants: Self.strangers)
+        let reply = try await installation.ctl("key", "disable", "payments", "--all", "--json").exiting()
+        let warnings = reply.errors.split(separator: "\n")
+        #expect(warnings.count == 2, "\(reply.errors)")
+        #expect(warnings.allSatisfy { $0.hasPrefix("custodyctl: warning: \(installation.configurationFile):") }, "\(reply.errors)")
+        #expect(try await installation.json("key", "list")["keys"].array.first?["versions"].array.first?["state"] == "disabled")
+        let checks = try await installation.json("doctor")["checks"].array
+        #expect(checks.first?["level"] == "warn")
+    }
+
+    /// Nor a file that is no TOML, for who says by flags what is needed; but for nobody else.
+    @Test(arguments: ["[token", "[token]\nuri = 1"])
+    func flagsDoWithoutTheFile(_ text: String) async throws {
+        let installation = try await Installation.ready()
+        try installation.directory.write("custody.toml", text)
+        let environment = ["SOFTHSM2_CONF": installation.directory.file("softhsm2.conf")]
+        let disable = [
+            "custodyctl", "key", "disable", "payments", "--all", "--json", "--config", installation.configurationFile,
+            "--module", installation.token.modulePath, "--token", Installation.uri,
+        ]
+        _ = try await installation.start(disable, environment: environment).exiting(78)
+        let reply = try await installation.start(disable + ["--pin-file", installation.directory.file("pin")], environment: environment).exiting()
+        #expect(try reply.json["error"] == .null)
+        #expect(reply.errors.hasPrefix("custodyctl: warning: \(installation.configurationFile):"), "\(reply.errors)")
     }
 
     @Test func allThatIsWrongIsSaidAtOnce() async throws {

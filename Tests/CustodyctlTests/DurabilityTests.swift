@@ -54,7 +54,7 @@ import Testing
         let left = try await installation.json("key", "show", "payments")["versions"][0]
         #expect(left["proven"] == true)
         #expect(left["state"] == "disabled")
-        #expect(try await installation.json("key", "rotate", "payments")["version"]["version"] == 2)
+        #expect(try await installation.json("key", "rotate", "payments", "--reactivate")["version"]["version"] == 2)
         try await installation.ok("wrap", "--key", "payments", input: "content".utf8)
         try await daemon.stop()
     }

@@ -21,10 +21,11 @@ final class Installation: Sendable {
     /// - Parameters:
     ///   - module: nil for SoftHSM's.
     ///   - environment: Added to what the module finds in its environment.
+    ///   - label: Of a token that is initialised and that this process can use as well.
     init(
-        module: String? = nil, environment: [String: String] = [:], pinFile: String = "pin", grants: String = Grants.everything
+        label: String? = nil, module: String? = nil, environment: [String: String] = [:], pinFile: String = "pin", grants: String = Grants.everything
     ) async throws {
-        token = try await SoftHSMToken(label: nil)
+        token = try await SoftHSMToken(label: label)
         let variables = ["SOFTHSM2_CONF": token.directory.file("softhsm2.conf")].merging(environment) { _, own in own }
         let table = variables.map { "\($0) = \"\($1)\"" }.sorted().joined(separator: ", ")
         try directory.write(
@@ -45,6 +46,8 @@ final class Installation: Sendable {
 
             [audit]
             file = "audit.jsonl"
+            [state]
+            directory = "state"
 
             \(grants)
             """)
@@ -115,6 +118,7 @@ final class Installation: Sendable {
     /// The records of the audit log.
     func audit() throws -> [JSON] {
         try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { try JSON(String($0)) }
+            .filter { $0["event"] == .null }
     }
 }
 

@@ -26,6 +26,16 @@ extension Installation {
             "--sensitive", "--private", "--usage-decrypt")
     }
 
+    /// What anybody can make without the PIN.
+    func makePublicKey(_ name: String, id: String) async throws {
+        try directory.write("value", [UInt8](1...32))
+        _ = try await start(
+            [
+                "pkcs11-tool", "--module", token.modulePath, "--token-label", "custody", "--write-object", directory.file("value"),
+                "--type", "secrkey", "--key-type", "AES:32", "--label", name, "--id", id, "--usage-decrypt", "--extractable",
+            ], environment: ["SOFTHSM2_CONF": directory.file("softhsm2.conf")]).exiting()
+    }
+
     /// A key that was made on the token and can't leave it.
     func makeKey(_ name: String, id: String = Installation.id) async throws {
         try await pkcs11Tool(

@@ -7,7 +7,9 @@ import Testing
     private static let commands: [[String]] = [
         [], ["status"], ["wrap"], ["unwrap"], ["rewrap"], ["data-key"], ["slot"], ["slot", "list"], ["token"], ["token", "init"],
         ["token", "show"], ["token", "set-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
-        ["key", "destroy"], ["doctor"],
+        ["key", "deactivate"], ["key", "disable"], ["key", "enable"], ["key", "destroy"],
+        ["doctor"], ["policy"], ["policy", "check"], ["policy", "show"], ["audit"], ["audit", "init"],
+        ["audit", "verify"], ["audit", "show"], ["reload"],
     ]
 
     @Test func everyCommandHasAnExample() async throws {
@@ -25,7 +27,7 @@ import Testing
     /// The list above is whole: a command that is added needs an example too.
     @Test func theListOfCommandsIsWhole() async throws {
         let installation = try await Installation()
-        for group in [[], ["slot"], ["token"], ["key"]] {
+        for group in [[], ["slot"], ["token"], ["key"], ["policy"], ["audit"]] {
             let help = try await installation.start(["custodyctl"] + group + ["--help"]).exiting().text
             let section = try #require(help.components(separatedBy: "SUBCOMMANDS:\n").last)
             let names = section.split(separator: "\n").prefix { $0.hasPrefix("  ") }

@@ -26,24 +26,25 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: daemon.socket))
     }
 
-    @Test func sighupDoesNothingYet() async throws {
-        let daemon = try await RunningDaemon.start()
-        daemon.process.signal(SIGHUP)
-        try await daemon.withClient { client in
-            _ = try await client.status()
-            _ = try await client.wrap(SecretBytes([1]), key: "root")
+    @Test func slowLookIsWarnedOf() async throws {
+        func errors(_ milliseconds: Int) async throws -> String {
+            let daemon = try await RunningDaemon.start(keys: "look-interval-ms = \(milliseconds)")
+            try await daemon.withClient { _ = try await $0.status() }
+            daemon.process.signal(SIGTERM)
+            return try await daemon.process.end().errors
         }
-        #expect(daemon.process.status == nil)
+        #expect(try await errors(1_001).contains("look-interval-ms under [keys] is above 1000"))
+        #expect(try await !errors(1_000).contains("look-interval-ms"))
     }
 
     @Test func aSecondDaemonDoesNotTakeTheSocketAway() async throws {
         let daemon = try await RunningDaemon.start()
         let second = try await run("custodyd", arguments: ["--config", daemon.configurationFile])
         #expect(second.status == .exited(1))
-        #expect(second.errors.contains("another daemon writes the audit log"))
-        // Nor with an audit log of its own.
+        #expect(second.errors.contains("another daemon uses the state directory"))
+        // Nor with a state and an audit log of its own.
         let text = try String(contentsOfFile: daemon.configurationFile, encoding: .utf8)
-        let other = try daemon.token.directory.write("other.toml", text.replacing("audit.jsonl", with: "other.jsonl"))
+        let other = try daemon.token.directory.write("other.toml", text.replacing("audit.jsonl", with: "other.jsonl").replacing("\"state\"", with: "\"other\""))
         let third = try await run("custodyd", arguments: ["--config", other])
         #expect(third.status == .exited(1))
         #expect(third.errors.contains("another daemon listens on"))

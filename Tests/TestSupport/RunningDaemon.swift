@@ -11,17 +11,34 @@ public final class RunningDaemon: Sendable {
     public var configurationFile: String { token.directory.file("custody.toml") }
     public var auditFile: String { token.directory.file("audit.jsonl") }
 
-    /// - Parameter server: Further lines of the configuration's `[server]`.
-    public static func start(server: String = "") async throws -> RunningDaemon {
+    /// Whoever runs the tests may do everything.
+    public static let everything = """
+        [[grant]]
+        user = "\(getuid())"
+        keys = ["*"]
+        operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status", "reload"]
+        """
+
+    /// - Parameters:
+    ///   - server: Further lines of the configuration's `[server]`.
+    ///   - audit: Further lines of its `[audit]`.
+    ///   - keys: Lines of its `[keys]`.
+    ///   - rules: Its grants, denials and limits.
+    public static func start(
+        server: String = "", audit: String = "", auditFile: String = "audit.jsonl", keys: String = "", rules: String = everything
+    ) async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
-        try configure(token, uri: "\(token.uri)", server: server)
+        try configure(token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile, keys: keys, rules: rules)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
         guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
         return try await RunningDaemon(token)
     }
 
-    /// Writes the configuration of a daemon on this token: whoever runs the tests may do everything.
-    public static func configure(_ token: SoftHSMToken, uri: String, server: String = "") throws {
+    /// Writes the configuration of a daemon on this token.
+    public static func configure(
+        _ token: SoftHSMToken, uri: String, server: String = "", audit: String = "", auditFile: String = "audit.jsonl",
+        keys: String = "", rules: String = everything
+    ) throws {
         try token.directory.write(
             "custody.toml",
             """
@@ -35,12 +52,21 @@ public final class RunningDaemon: Sendable {
             pin-file = "pin"
             environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
             [audit]
-            file = "audit.jsonl"
-            [[grant]]
-            user = "\(getuid())"
-            keys = ["*"]
-            operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status"]
+            file = "\(auditFile)"
+            \(audit)
+            [state]
+            directory = "state"
+            [keys]
+            \(keys)
+            \(rules)
             """)
+    }
+
+    /// Writes other rules; they are not in force before a reload.
+    public func setRules(_ rules: String) throws {
+        let text = try String(contentsOfFile: configurationFile, encoding: .utf8)
+        guard let start = text.range(of: "\n[keys]") else { throw NotInstalled(description: "no [keys] in the configuration") }
+        try token.directory.write("custody.toml", text[..<start.lowerBound] + "\n[keys]\n" + rules)
     }
 
     private init(_ token: SoftHSMToken) async throws {
@@ -86,18 +112,18 @@ public final class RunningDaemon: Sendable {
         return (Int(fields[1]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) / 1_048_576
     }
 
-    /// The records of the audit log.
+    /// The decisions in the audit log, whose chain must be whole.
     public func audit() throws -> [[String: Any]] {
-        try String(contentsOfFile: auditFile, encoding: .utf8).split(separator: "\n").map { line in
-            guard let record = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else {
-                throw NotJSON(line: String(line))
-            }
-            return record
-        }
+        let trail = try AuditTrail([auditFile])
+        guard trail.breaks.isEmpty else { throw BrokenTrail(breaks: trail.breaks) }
+        return trail.decisions
     }
+
+    /// The events of this name in the audit log so far.
+    public func events(_ name: String) throws -> [[String: Any]] { try AuditTrail([auditFile]).events(named: name) }
 }
 
-/// A line of the audit log is no JSON object.
-public struct NotJSON: Error {
-    public let line: String
+/// The chain of the audit log does not hold.
+public struct BrokenTrail: Error {
+    public let breaks: [String]
 }

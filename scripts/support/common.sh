@@ -87,6 +87,8 @@ pin-file = "user.pin"
 environment = { SOFTHSM2_CONF = "$folder/softhsm2.conf" }
 [audit]
 file = "audit.jsonl"
+[state]
+directory = "state"
 [log]
 level = "warning"
 [[grant]]

@@ -35,6 +35,13 @@ int csystem_listen_unix(const char *path, unsigned int mode, int backlog);
 /// Connects to a Unix socket. Returns the descriptor, or a negative errno.
 int csystem_connect_unix(const char *path);
 
+/// A socket for csystem_journal_send, whose sends wait for so long at most. Returns the descriptor, or a negative errno.
+int csystem_journal_open(int timeout_milliseconds);
+
+/// Sends the fields of an entry to the systemd journal that listens at `path`: as a datagram, or in a sealed memory file
+/// if they are too long for one. Returns 0, or the errno.
+int csystem_journal_send(int fd, const char *path, const void *fields, size_t length);
+
 /// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK. Returns the descriptor, or a negative errno.
 int csystem_accept(int listener);
 

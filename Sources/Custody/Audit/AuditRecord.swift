@@ -1,9 +1,13 @@
+import ByteEncoding
+
 /// What the audit log says of one decision. It never holds a plaintext, a blob, a PIN or key bytes.
 public struct AuditRecord: Sendable {
     /// How the operation ended.
     public enum Outcome: Sendable {
         case allowed(rule: String)
         case denied(reason: String)
+        /// Allowed, but a limit is used up.
+        case limited(rule: String, CustodyError)
         /// Allowed, but not done; or not judged at all, if there is no rule.
         case failed(rule: String?, CustodyError)
     }
@@ -18,13 +22,19 @@ public struct AuditRecord: Sendable {
     public var item: Int
     public var context: EncryptionContext?
     public var onBehalfOf: EncryptionContext
+    /// SHA-256 of the blob that was given or made, so that a blob can be traced; of the raw form's parts in the order key
+    /// id, nonce, ciphertext, tag.
+    public var blobDigest: [UInt8]?
+    /// SHA-256 of the blob that Rewrap made of it.
+    public var newBlobDigest: [UInt8]?
     public var outcome: Outcome
     /// From the arrival of the request to the writing of this record.
     public var latencyMicroseconds: Int
 
     /// Appends the record as one line of JSON with its line feed.
     func appendLine(to line: inout [UInt8], time: String, sequence: UInt64) {
-        var json = JSONLine(line)
+        // Consumed, so that it grows in place and is not copied with every line.
+        var json = JSONLine(consume line)
         json.field("time", time)
         json.field("sequence", sequence)
         json.field("operation", operation?.rawValue ?? "unknown")
@@ -34,6 +44,8 @@ public struct AuditRecord: Sendable {
             json.field("key_id", keyID.description)
         }
         json.field("uid", UInt64(principal.uid))
+        if let user = principal.user { json.field("user", user) }
+        if let group = principal.group { json.field("group", group) }
         json.field("gids", principal.gids.map { UInt64($0) })
         json.field("pid", UInt64(clamping: principal.pid))
         json.field("connection", connection)
@@ -41,6 +53,8 @@ public struct AuditRecord: Sendable {
         json.field("item", UInt64(item))
         if let context { json.field("context", context) }
         if !onBehalfOf.entries.isEmpty { json.field("on_behalf_of", onBehalfOf) }
+        if let blobDigest { json.field("blob_sha256", hexadecimal(blobDigest)) }
+        if let newBlobDigest { json.field("new_blob_sha256", hexadecimal(newBlobDigest)) }
         switch outcome {
         case .allowed(let rule):
             json.field("decision", "allowed")
@@ -48,6 +62,10 @@ public struct AuditRecord: Sendable {
         case .denied(let reason):
             json.field("decision", "denied")
             json.field("reason", reason)
+        case .limited(let rule, let error):
+            json.field("decision", "limited")
+            json.field("rule", rule)
+            json.field("error", error.code.rawValue)
         case .failed(let rule, let error):
             json.field("decision", rule == nil ? "rejected" : "allowed")
             if let rule { json.field("rule", rule) }
@@ -56,93 +74,5 @@ public struct AuditRecord: Sendable {
         }
         json.field("latency_us", UInt64(clamping: latencyMicroseconds))
         line = json.closed()
-    }
-}
-
-/// Writes one JSON object on one line (RFC 8259). Our own, since a general encoder costs as much as the HSM operation.
-private struct JSONLine {
-    private var bytes: [UInt8]
-    private var isFirst = true
-
-    init(_ prefix: consuming [UInt8]) {
-        bytes = prefix
-        bytes.append(UInt8(ascii: "{"))
-    }
-
-    mutating func field(_ name: StaticString, _ value: String) {
-        self.name(name)
-        string(value)
-    }
-
-    mutating func field(_ name: StaticString, _ value: UInt64) {
-        self.name(name)
-        number(value)
-    }
-
-    mutating func field(_ name: StaticString, _ values: [UInt64]) {
-        self.name(name)
-        bytes.append(UInt8(ascii: "["))
-        for (index, value) in values.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            number(value)
-        }
-        bytes.append(UInt8(ascii: "]"))
-    }
-
-    mutating func field(_ name: StaticString, _ context: EncryptionContext) {
-        self.name(name)
-        bytes.append(UInt8(ascii: "{"))
-        for (index, entry) in context.entries.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            string(entry.key)
-            bytes.append(UInt8(ascii: ":"))
-            string(entry.value)
-        }
-        bytes.append(UInt8(ascii: "}"))
-    }
-
-    consuming func closed() -> [UInt8] {
-        bytes.append(UInt8(ascii: "}"))
-        bytes.append(UInt8(ascii: "\n"))
-        return bytes
-    }
-
-    private mutating func name(_ name: StaticString) {
-        if !isFirst { bytes.append(UInt8(ascii: ",")) }
-        isFirst = false
-        bytes.append(UInt8(ascii: "\""))
-        name.withUTF8Buffer { bytes.append(contentsOf: $0) }
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(UInt8(ascii: ":"))
-    }
-
-    private mutating func number(_ value: UInt64) {
-        var value = value
-        let start = bytes.count
-        repeat {
-            bytes.append(UInt8(ascii: "0") + UInt8(value % 10))
-            value /= 10
-        } while value > 0
-        bytes[start...].reverse()
-    }
-
-    private mutating func string(_ value: String) {
-        let digits = StaticString("0123456789abcdef")
-        bytes.append(UInt8(ascii: "\""))
-        for byte in value.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0..<0x20, 0x7F:
-                bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "u"), UInt8(ascii: "0"), UInt8(ascii: "0")])
-                digits.withUTF8Buffer {
-                    bytes.append($0[Int(byte >> 4)])
-                    bytes.append($0[Int(byte & 15)])
-                }
-            default: bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
     }
 }

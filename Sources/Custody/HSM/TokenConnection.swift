@@ -26,9 +26,16 @@ public final class TokenConnection: Sendable {
         var failures = 0
     }
 
+    /// One look at the keys on the token.
+    struct Look: Sendable {
+        let ring: KeyRing
+        /// The first one after the token was connected.
+        let isFirst: Bool
+    }
+
     public let catalog: KeyCatalog
     private let settings: TokenSettings
-    private let lookInterval: Duration
+    private let lookInterval: Mutex<Duration>
     private let log: Logger
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
@@ -39,13 +46,17 @@ public final class TokenConnection: Sendable {
     public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, log: Logger) {
         self.settings = settings
         self.catalog = catalog
-        self.lookInterval = lookInterval
+        self.lookInterval = Mutex(lookInterval)
         self.log = log
     }
 
+    public func setLookInterval(_ interval: Duration) { lookInterval.withLock { $0 = interval } }
+
     /// Starts the keeper's thread.
-    public func start() {
-        let thread = Thread { self.keep() }
+    ///
+    /// - Parameter onLook: Called on that thread after each look.
+    func start(onLook: @escaping @Sendable (Look) -> Void = { _ in }) {
+        let thread = Thread { self.keep(onLook) }
         thread.name = "token-keeper"
         thread.start()
     }
@@ -142,26 +153,24 @@ public final class TokenConnection: Sendable {
         case finish(TokenLink?)
     }
 
-    private func keep() {
+    private func keep(_ onLook: (Look) -> Void) {
         var pause: Duration = .zero
         while true {
             if pause > .zero { _ = wake.wait(timeout: .now() + pause.dispatchInterval) }
             switch nextStep() {
             case .connect:
-                connect()
+                connect(onLook)
                 pause = .zero
             case .look(let link):
                 do throws(PKCS11Error) {
                     // Some modules show a token that has vanished as one without objects: it says itself that it is there.
-                    let token = try link.module.tokenInfo(link.token.slot)
-                    guard token.serial == link.token.serial, token.label == link.token.label else {
-                        throw PKCS11Error(.getTokenInfo, .tokenNotRecognized)
-                    }
+                    try checkPresence(link)
                     try catalog.refresh(link.loginSession)
+                    onLook(Look(ring: catalog.ring, isFirst: false))
                 } catch {
                     lose(link, because: TokenLink.unavailable(error))
                 }
-                pause = lookInterval
+                pause = lookInterval.withLock { $0 }
             case .dismantle(let link, let error):
                 dismantle(link)
                 state.withLock { state in
@@ -203,7 +212,23 @@ public final class TokenConnection: Sendable {
         }
     }
 
-    private func connect() {
+    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
+    /// who reads it at that moment.
+    private func checkPresence(_ link: TokenLink) throws(PKCS11Error) {
+        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+        for attempt in 1...3 {
+            do throws(PKCS11Error) {
+                let token = try link.module.tokenInfo(link.token.slot)
+                if token.serial == link.token.serial, token.label == link.token.label { return }
+            } catch {
+                failure = error
+            }
+            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
+        }
+        throw failure
+    }
+
+    private func connect(_ onLook: (Look) -> Void) {
         catalog.reset()
         do throws(CustodyError) {
             let link = try TokenLink.connect(settings)
@@ -221,6 +246,7 @@ public final class TokenConnection: Sendable {
             guard isWanted else { return dismantle(link) }
             log.notice("token ready", metadata: ["token": "\(link.token.label)", "serial": "\(link.token.serial)"])
             report(catalog.ring)
+            onLook(Look(ring: catalog.ring, isFirst: true))
         } catch {
             var error = error
             if error.code == .tokenLocked { error.message += "; no further try is made until custodyd is restarted" }

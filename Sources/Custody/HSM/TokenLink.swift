@@ -2,7 +2,7 @@ import PKCS11
 import SecureMemory
 
 /// How to reach the token.
-public struct TokenSettings: Sendable {
+public struct TokenSettings: Sendable, Hashable {
     /// The module's path or p11-kit name.
     public var module: String
     /// What C_Initialize gets in `pReserved`; only NSS needs it.

@@ -26,10 +26,13 @@ public final class KeyCatalog: Sendable {
     }
 
     private let state = Mutex(State())
-    private let exceptions: Set<String>
+    private let exceptions: Mutex<Set<String>>
 
     /// - Parameter exceptions: Names of keys that the operator wants used although the proof fails.
-    public init(exceptions: Set<String> = []) { self.exceptions = exceptions }
+    public init(exceptions: Set<String> = []) { self.exceptions = Mutex(exceptions) }
+
+    /// Counts from the next look on.
+    public func setExceptions(_ names: Set<String>) { exceptions.withLock { $0 = names } }
 
     public var ring: KeyRing { state.withLock { $0.ring } }
 
@@ -56,12 +59,13 @@ public final class KeyCatalog: Sendable {
         _ session: borrowing Session, _ trials: [ProofKey: ProofOfCustody.Trial]
     ) throws(PKCS11Error) -> (KeyRing, [ProofKey: ProofOfCustody.Trial]) {
         struct Candidate { let object: ObjectHandle; let name: String; let id: KeyID; let attributes: AttributeSet }
+        let dates = KeyDates(session)
         var candidates: [Candidate] = []
         var strangers: [KeyRing.Stranger] = []
         for object in try session.objects(.secretKey, matching: [.bool(.token, true), .keyType(.aes)]) {
             let attributes: AttributeSet
             do throws(PKCS11Error) {
-                attributes = try session.attributes(of: object, ProofOfCustody.attributeTypes)
+                attributes = try dates.attributes(of: object, ProofOfCustody.attributeTypes, session)
             } catch {
                 switch Fault(error) {
                 case .objectGone: continue  // removed between the search and the reading
@@ -87,7 +91,19 @@ public final class KeyCatalog: Sendable {
 
         var newTrials: [ProofKey: ProofOfCustody.Trial] = [:]
         var versions: [KeyVersion] = []
-        for (id, same) in Dictionary(grouping: candidates, by: \.id) {
+        for (id, sharing) in Dictionary(grouping: candidates, by: \.id) {
+            var same = sharing
+            // Anybody can make a public object without the PIN; it must not keep the private one from being used.
+            let own = sharing.filter { $0.attributes.bool(.isPrivate) != false }
+            if own.count == 1 {
+                same = own
+                for double in sharing where double.object != own[0].object {
+                    strangers.append(.init(
+                        name: double.name,
+                        reason: "key '\(double.name)' (CKA_ID \(id)) is not used: it is a public object with the CKA_ID of key "
+                            + "'\(own[0].name)' version \(id.version), which anybody can make without the PIN; remove it with the vendor's tool"))
+                }
+            }
             guard same.count == 1 else {
                 let names = same.map { "'\($0.name)'" }.sorted().joined(separator: ", ")
                 let reason = "\(same.count) objects on the token have the CKA_ID \(id): \(names); "
@@ -119,12 +135,13 @@ public final class KeyCatalog: Sendable {
         var exception: String?
         if !objections.isEmpty {
             let reason = "key '\(name)' version \(id.version) (CKA_ID \(id)) is refused" + suffix(objections)
-            guard exceptions.contains(name) else {
+            guard exceptions.withLock({ $0.contains(name) }) else {
                 return KeyVersion(name: name, id: id, state: .refused(reason: reason), exception: nil, object: object)
             }
             exception = "used by an exception in the configuration in spite of this" + suffix(objections)
         }
-        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception, object: object)
+        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception,
+            created: attributes.date(.startDate), object: object)
     }
 
     private func suffix(_ objections: [String]) -> String {

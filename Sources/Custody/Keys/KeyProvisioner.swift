@@ -1,11 +1,10 @@
-import ByteEncoding
 import PKCS11
 
-/// Makes and destroys versions of root keys on the token.
+/// Makes versions of root keys on the token, changes their state, and destroys them.
 ///
 /// Needs a read-write session with the user logged in. Some tokens answer C_GenerateKey before the key is on their disk. So
 /// a version is made disabled: no daemon that sees it uses it. Whoever calls has to sync, finalise the module, find the key
-/// from a fresh process and ``activate(_:_:)`` it there, and sync again, before saying that it exists.
+/// from a fresh process and ``activate(_:reactivate:_:)`` it there, and sync again, before saying that it exists.
 public enum KeyProvisioner {
     /// The template of a root key's version, every attribute written out: the tokens' defaults differ and some are
     /// dangerous.
@@ -36,11 +35,12 @@ public enum KeyProvisioner {
         return try make(name, version: 1, session)
     }
 
-    /// Makes the next version of a root key, disabled; once active it is the one that wraps. Its number is one more than the
-    /// highest there is, whatever state that one is in.
+    /// Makes the next version of a root key, disabled. Its number is one more than the highest there is, whatever state that
+    /// one is in.
     ///
-    /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, else as ``generate(_:_:)``.
-    public static func rotate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
+    /// - Parameter reactivate: Also if no version is active.
+    /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, ``outOfUse(_:)``, else as ``generate(_:_:)``.
+    public static func rotate(_ name: String, reactivate: Bool = false, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
         try KeyName.check(name)
         let present = try objects(named: name, session)
         guard !present.isEmpty else {
@@ -54,48 +54,15 @@ public enum KeyProvisioner {
         guard highest < .max else {
             throw CustodyError(.keyNotUsable, "key '\(name)' has reached the highest version number; make a key of another name")
         }
+        guard reactivate || present.contains(where: { $0.id != nil && $0.isActive }) else { throw outOfUse(name) }
         return try make(name, version: highest + 1, session)
     }
 
-    /// Lets a disabled version wrap and unwrap.
-    ///
-    /// - Returns: The version as the token shows it afterwards.
-    /// - Throws: ``CustodyError`` with `keyRefused` if the token does not let its attributes be changed.
-    public static func activate(_ key: KeyInspection, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
-        do {
-            try session.setAttributes(of: key.object, [.bool(.encrypt, true), .bool(.decrypt, true)])
-        } catch {
-            throw CustodyError(
-                .keyRefused, "the token does not let \(title(key)) be activated, so it stays disabled: \(error)")
-        }
-        let now = try reaching("read \(title(key))") { () throws(PKCS11Error) in try KeyInspection(key.object, session) }
-        guard now.state == .active else {
-            throw CustodyError(.keyRefused, "the token said that \(title(key)) was activated, but shows it otherwise")
-        }
-        return now
-    }
-
-    /// Removes one version for ever: what was wrapped under it never opens again.
-    ///
-    /// - Throws: ``CustodyError``; also if the token still shows the object afterwards.
-    public static func destroy(_ key: KeyInspection, _ session: borrowing Session) throws(CustodyError) {
-        do {
-            try session.destroyObject(key.object)
-        } catch {
-            throw failed("destroy \(title(key))", error)
-        }
-        let remaining = try reaching("look for \(title(key))") { () throws(PKCS11Error) in
-            try session.objects(.secretKey, matching: [.id(key.idBytes), .label(key.name)])
-        }
-        guard !remaining.contains(key.object) else {
-            throw CustodyError(.internalError, "the token said that \(title(key)) was destroyed but still shows it")
-        }
-    }
-
-    /// How errors name a key object.
-    public static func title(_ key: KeyInspection) -> String {
-        key.id.map { "key '\(key.name)' version \($0.version) (CKA_ID \($0))" }
-            ?? "key '\(key.name)' (CKA_ID \(key.idBytes.isEmpty ? "empty" : hexadecimal(key.idBytes)))"
+    /// Nobody's timer undoes the kill switch.
+    public static func outOfUse(_ name: String) -> CustodyError {
+        CustodyError(
+            .keyNotUsable,
+            "no version of key '\(name)' is active, so it was taken out of use, and no new one was activated; `custodyctl key enable \(name) --version N` has a version back, `custodyctl key rotate \(name) --reactivate` adds one all the same")
     }
 
     // MARK: Steps
@@ -109,14 +76,18 @@ public enum KeyProvisioner {
         guard sameID.isEmpty else {
             throw CustodyError(.internalError, "the token has an object with the fresh CKA_ID \(id) already; nothing was changed, try again")
         }
-        let object: ObjectHandle
-        do {
-            object = try session.generateKey(.aesKeyGeneration, template(name: name, id: id))
-        } catch {
-            throw failed("generate key '\(name)' version \(version)", error)
+        let object = try reaching("generate key '\(name)' version \(version)") { () throws(PKCS11Error) in
+            try generateObject(template(name: name, id: id), session)
         }
+        return try keeping(object, id, session) { () throws(CustodyError) in dated(try prove(object, name, id, session), session) }
+    }
+
+    /// Keeps a new object only if it passes; else it is destroyed again.
+    static func keeping<R>(
+        _ object: ObjectHandle, _ id: KeyID, _ session: borrowing Session, ifItPasses check: () throws(CustodyError) -> R
+    ) throws(CustodyError) -> R {
         do throws(CustodyError) {
-            return try prove(object, name, id, session)
+            return try check()
         } catch {
             var refusal = error
             do {
@@ -129,6 +100,29 @@ public enum KeyProvisioner {
         }
     }
 
+    /// C_GenerateKey with the day of the making, for tokens that keep one.
+    private static func generateObject(_ template: [Attribute], _ session: borrowing Session) throws(PKCS11Error) -> ObjectHandle {
+        guard KeyDates.areKept(session) else { return try session.generateKey(.aesKeyGeneration, template) }
+        do throws(PKCS11Error) {
+            return try session.generateKey(.aesKeyGeneration, template + [.date(.startDate, .today)])
+        } catch {
+            switch error.returnValue {
+            case .attributeTypeInvalid?, .attributeValueInvalid?, .attributeReadOnly?, .templateInconsistent?:
+                return try session.generateKey(.aesKeyGeneration, template)
+            default: throw error
+            }
+        }
+    }
+
+    /// The key with the day of its making, also on a token that did not keep it. A version without one is as good.
+    private static func dated(_ key: KeyInspection, _ session: borrowing Session) -> KeyInspection {
+        guard key.attributes.day(.startDate) == nil else { return key }
+        try? KeyDates.set(.startDate, .today, of: key.key, session)
+        var dated = key
+        if let read = try? KeyObject(key.object, session) { dated.key = read }
+        return dated
+    }
+
     private static func prove(
         _ object: ObjectHandle, _ name: String, _ id: KeyID, _ session: borrowing Session
     ) throws(CustodyError) -> KeyInspection {
@@ -136,30 +130,36 @@ public enum KeyProvisioner {
         guard found == [object] else {
             throw CustodyError(.keyRefused, "the token shows \(found.count) objects with the CKA_ID \(id) of the key that it just made")
         }
-        let key = try reaching("read the new key") { () throws(PKCS11Error) in try KeyInspection(object, session) }
+        let key = try reaching("read the new key") { () throws(PKCS11Error) in KeyInspection(try KeyObject(object, session), session) }
         guard key.name == name, key.id == id else {
-            throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(title(key))")
+            throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(key.key.title)")
         }
         guard key.isProven, key.state == .disabled else {
             let findings = key.findings.isEmpty ? ["it was to be made disabled"] : key.findings
-            throw CustodyError(.keyRefused, "the token made \(title(key)) but it fails the proof of custody: " + findings.joined(separator: "; "))
+            throw CustodyError(.keyRefused, "the token made \(key.key.title) but it fails the proof of custody: " + findings.joined(separator: "; "))
         }
         return key
     }
 
-    /// Every secret key of this name, of whatever type: a name that another kind of key bears is not free.
-    private static func objects(named name: String, _ session: borrowing Session) throws(CustodyError) -> [(object: ObjectHandle, id: KeyID?)] {
+    /// Every secret key of this name, of whatever type: a name that another kind of key bears is not free. The id is nil for
+    /// what is no version, as a public object is that anybody can have made.
+    private static func objects(named name: String, _ session: borrowing Session) throws(CustodyError) -> [(id: KeyID?, isActive: Bool)] {
         try reaching("search for key '\(name)'") { () throws(PKCS11Error) in
-            var found: [(object: ObjectHandle, id: KeyID?)] = []
+            var found: [(id: KeyID?, isActive: Bool)] = []
             for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(name)]) {
-                let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
-                found.append((object, id.flatMap { $0.version > 0 ? $0 : nil }))
+                do throws(PKCS11Error) {
+                    let read = try session.attributes(of: object, [.id, .isPrivate, .encrypt, .decrypt])
+                    let id = KeyID(read.bytes(.id) ?? []).flatMap { $0.version > 0 && read.bool(.isPrivate) != false ? $0 : nil }
+                    found.append((id, KeyVersion.State(read) == .active))
+                } catch where error.returnValue == .objectHandleInvalid {
+                    continue  // removed between the search and the reading
+                }
             }
             return found
         }
     }
 
-    private static func reaching<R>(_ what: String, _ body: () throws(PKCS11Error) -> R) throws(CustodyError) -> R {
+    static func reaching<R>(_ what: String, _ body: () throws(PKCS11Error) -> R) throws(CustodyError) -> R {
         do {
             return try body()
         } catch {
@@ -167,7 +167,7 @@ public enum KeyProvisioner {
         }
     }
 
-    private static func failed(_ what: String, _ error: PKCS11Error) -> CustodyError {
+    static func failed(_ what: String, _ error: PKCS11Error) -> CustodyError {
         CustodyError(Fault(error) == .pin ? .tokenLocked : .tokenUnavailable, "the token could not \(what): \(error)")
     }
 }

@@ -27,6 +27,13 @@ public struct KeyRing: Sendable {
     /// AES keys that are not Custody's, by name.
     public var strangersByName: [Stranger] { strangers.sorted { $0.name < $1.name } }
 
+    /// What an object is a version of; nil for a public one that only bears a version's name and CKA_ID.
+    public func version(_ key: KeyObject) -> KeyVersion? {
+        byName[key.name]?.first { $0.id == key.id && (!key.isPublic || $0.object == key.object) }
+    }
+
+    func contains(_ name: String) -> Bool { byName[name] != nil }
+
     public func version(_ id: KeyID) -> KeyVersion? { byID[id] }
 
     /// The version that wraps: the newest active one.
@@ -44,7 +51,7 @@ public struct KeyRing: Sendable {
         for version in versions.reversed() {
             if case .refused(let reason) = version.state { throw CustodyError(.keyRefused, reason) }
         }
-        throw CustodyError(.keyNotUsable, "\(newest.title) is \(newest.state == .disabled ? "disabled" : "deactivated") and no other version is active")
+        throw CustodyError(.keyNotUsable, "\(newest.title) is \(newest.state.phrase) and no other version is active")
     }
 
     /// The version that a blob names, if it may open blobs.
@@ -58,7 +65,7 @@ public struct KeyRing: Sendable {
         }
         switch version.state {
         case .active, .deactivated: return version
-        case .disabled: throw CustodyError(.keyNotUsable, "\(version.title) is disabled")
+        case .disabled, .scheduledForDestruction: throw CustodyError(.keyNotUsable, "\(version.title) is \(version.state.phrase)")
         case .refused(let reason): throw CustodyError(.keyRefused, reason)
         }
     }

@@ -11,12 +11,25 @@ public enum Operation: Sendable {
     /// The raw form of unwrap.
     case decrypt(RawCiphertext)
     case status
+    /// Reads the configuration anew; an administrator's.
+    case reload
 
     /// The names by which grants and the audit log speak of operations.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         case wrap, unwrap, rewrap
         case generateDataKey = "generate-data-key"
-        case encrypt, decrypt, status
+        case encrypt, decrypt, status, reload
+
+        /// Whether it uses a root key; the others tell of the daemon or change it.
+        public var usesKey: Bool { self != .status && self != .reload }
+
+        /// Whether its requests have an encryption context; the raw forms use a key and have none.
+        public var hasContext: Bool {
+            switch self {
+            case .wrap, .unwrap, .rewrap, .generateDataKey: true
+            case .encrypt, .decrypt, .status, .reload: false
+            }
+        }
     }
 
     public var kind: Kind {
@@ -28,6 +41,7 @@ public enum Operation: Sendable {
         case .encrypt: .encrypt
         case .decrypt: .decrypt
         case .status: .status
+        case .reload: .reload
         }
     }
 
@@ -36,7 +50,7 @@ public enum Operation: Sendable {
         switch self {
         case .wrap(_, _, let context), .unwrap(_, let context), .rewrap(_, let context),
             .generateDataKey(_, _, _, let context): context
-        case .encrypt, .decrypt, .status: nil
+        case .encrypt, .decrypt, .status, .reload: nil
         }
     }
 }
@@ -66,6 +80,7 @@ public enum Answer: Sendable {
     case encrypted(nonce: [UInt8], ciphertext: [UInt8], tag: [UInt8], KeyReference)
     case decrypted(SecretBytes, KeyReference)
     case status(StatusReport)
+    case reloaded(ConfigurationReport)
 }
 
 /// Which key version an operation used.

@@ -27,6 +27,20 @@ final class TableReader {
         return read(key, expected, fallback) { value in value.int.flatMap { range.contains($0) ? $0 : nil } } ?? fallback
     }
 
+    /// A whole number does for it as well.
+    func double(_ key: String, in range: ClosedRange<Double>, default fallback: Double) -> Double {
+        let expected = "a number from \(range.lowerBound) to \(range.upperBound)"
+        return read(key, expected, fallback) { value in
+            (value.double ?? value.int.map(Double.init)).flatMap { range.contains($0) ? $0 : nil }
+        } ?? fallback
+    }
+
+    /// Reads a key that may be left out.
+    func optional<T>(_ key: String, _ read: (String) -> T?) -> T? {
+        known.insert(key)
+        return has(key) ? read(key) : nil
+    }
+
     func strings(_ key: String, expected: String = "an array of strings", default fallback: [String]? = nil) -> [String]? {
         read(key, expected, fallback) { value in
             guard let array = value.array else { return nil }
@@ -70,7 +84,7 @@ final class TableReader {
 
     func problem(_ key: String, _ message: String) { problems.add(join(key), message) }
 
-    /// Where the table stands, such as `custody.toml:14`.
+    /// Where the table stands, such as `custody.toml:14`, or `custody.toml:5 (grant 2)` if it has no line of its own.
     var place: String { problems.place(path) }
 
     /// Reports the keys that were not asked for.
@@ -107,11 +121,15 @@ final class ProblemList {
     }
 
     func add(_ path: String, _ message: String) {
-        problems.append(.init(file: file, line: document.line(of: path), message: message))
+        problems.append(.init(file: file, line: document.line(of: path), message: message, path: path))
     }
 
     func place(_ path: String) -> String {
         let name = file.split(separator: "/").last.map(String.init) ?? file
-        return document.line(of: path).map { "\(name):\($0)" } ?? name
+        let place = document.line(of: path).map { "\(name):\($0)" } ?? name
+        // Tables such as `grant = [{ ... }, { ... }]` share a line.
+        let parts = path.split { "[]".contains($0) }
+        guard !document.hasLine(path), parts.count == 2, let index = Int(parts[1]) else { return place }
+        return "\(place) (\(parts[0]) \(index + 1))"
     }
 }

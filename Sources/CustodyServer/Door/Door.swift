@@ -27,6 +27,7 @@ final class Door: Sendable {
     private let group: any EventLoopGroup
     private let log: Logger
     private let state = Mutex(State())
+    private let names = AccountNames()
     /// Written to when the door closes.
     private let stop: Pipe
 
@@ -87,7 +88,7 @@ final class Door: Sendable {
     }
 
     private func admit(_ descriptor: Int32) {
-        guard let principal = Principal(peerOf: descriptor) else {
+        guard let principal = Principal(peerOf: descriptor, names) else {
             log.warning("a connection without credentials is closed")
             Glibc.close(descriptor)
             return

@@ -7,8 +7,10 @@ extension InputOutputFiles {
     func read() throws -> [UInt8] { try read(limit: 1_048_576, advice: "Custody wraps keys and small secrets") }
 
     /// A blob in either form.
-    func readBlob() throws -> [UInt8] {
-        let bytes = try read()
+    func readBlob() throws -> [UInt8] { try Self.blob(try read()) }
+
+    /// The blob that a file of either form holds.
+    static func blob(_ bytes: [UInt8]) throws -> [UInt8] {
         guard !bytes.isEmpty else { throw ToolError("malformed-blob", "the input is empty; a blob is expected, as bytes or as text") }
         if bytes.starts(with: Envelope.magic) { return bytes }
         guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Custody
+import CustodyServer
 import PKCS11
 import ToolSupport
 
@@ -22,7 +23,11 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         let access = try common.tokenAccess()
         var report = DoctorReport()
-        report.add("configuration", .ok, access.configuration == nil ? "none (\(access.configurationPlace)), flags alone" : access.configurationPlace)
+        let mistakes = access.configuration?.overlooked.isEmpty == false
+        report.add(
+            "configuration", mistakes ? .warn : .ok,
+            access.configuration == nil ? "none (\(access.configurationPlace)), flags alone"
+                : access.configurationPlace + (mistakes ? ": has mistakes, so no daemon starts with it; `custodyd --check-config` names them" : ""))
         var exit = ToolExit.notFitting
         do {
             try examine(access, &report)
@@ -61,6 +66,11 @@ struct DoctorCommand: ParsableCommand {
 
             TokenTrials(module: module, slot: token.slot).run(session, &report)
             let best = try Self.keys(access, session, &report)
+            if let key = try AuditKey.find(session) {
+                report.add("audit-key", .ok, "version \(key.id.version) vouches for the audit log")
+            } else {
+                report.add("audit-key", .warn, "the token has none, so nothing vouches for the audit log; `custodyctl audit init` makes one")
+            }
             Speedometer(module: module, slot: token.slot, readWrite: access.onlyReadWrite)
                 .run(best, configured: access.sessions, session, &report)
         }
@@ -115,7 +125,7 @@ struct DoctorCommand: ParsableCommand {
             }
             if !proven.isEmpty { good.append("'\(name)' (\(proven.map { "\($0.version)" }.joined(separator: ", ")))") }
             if best == nil, let active = proven.last(where: { $0.state == .active }) {
-                best = try KeyInspection.all(named: name, session).first { $0.id == active.id }
+                best = try KeyInspection.all(named: name, session).first { $0.id == active.id && !$0.key.isPublic }
             }
         }
         for stranger in ring.strangersByName { report.add("key", .warn, stranger.reason) }

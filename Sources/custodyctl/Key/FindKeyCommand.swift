@@ -16,6 +16,7 @@ struct FindKeyCommand: ParsableCommand {
     @Option var initializationString: String?
     @Option var name: String
     @Option var id: String
+    @Flag var reactivate = false
 
     func run() throws {
         let access = TokenAccess(
@@ -25,12 +26,17 @@ struct FindKeyCommand: ParsableCommand {
             pin: PINReader(what: "user PIN", flag: "--pin", file: nil, descriptor: 0), configuration: nil,
             configurationPlace: "none")
         try access.withUserSession(readWrite: true) { _, _, session, _ in
-            let found = try KeyInspection.all(named: name, session).filter { hexadecimal($0.idBytes) == id }
+            let found = try KeyInspection.all(named: name, session).filter { hexadecimal($0.idBytes) == id && !$0.key.isPublic }
             guard found.count == 1 else {
                 throw ToolError("key-not-found", "the token shows \(found.count) keys '\(name)' with the CKA_ID \(id)")
             }
             guard found[0].isProven else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
-            _ = try KeyProvisioner.activate(found[0], session)
+            guard try KeyProvisioner.claim(found[0].key, session) else {
+                throw ToolError("key-number-taken", "another process has the number; the key was destroyed", exit: ToolExit.busy)
+            }
+            guard try KeyProvisioner.activate(found[0].key, reactivate: reactivate, session) else {
+                throw ToolError("key-not-usable", "the key was taken out of use", exit: ToolExit.notFitting)
+            }
         }
     }
 }

@@ -1,125 +1,118 @@
 import ArgumentParser
-import ByteEncoding
 import Custody
-import Glibc
 import PKCS11
 import ToolSupport
 
-/// `key destroy`: removes versions for ever.
-struct KeyDestroyCommand: ParsableCommand {
+/// `key destroy`: schedules the end of versions, takes the schedule back, and ends them.
+struct KeyDestroyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "destroy", abstract: "Destroy versions of a root key for ever.",
+        commandName: "destroy", abstract: "Schedule versions of a root key for destruction, or destroy them for ever.",
         discussion: """
-            What was wrapped under a destroyed version never opens again; there is no way back and no copy. The key's name \
-            has to be typed, or given by --yes-i-understand. Without --now nothing happens: scheduled destruction is not \
-            available yet.
+            What was wrapped under a destroyed version never opens again; there is no way back and no copy. So a version is \
+            first disabled and gets a day, 30 days ahead; until that is over, --cancel leaves it disabled and `custodyctl \
+            key enable` has it back. Nothing destroys it by itself: a timer runs `custodyctl key destroy --due --every-key`. \
+            --now destroys at once.
 
-            Example: custodyctl key destroy payments --version 1 --now
+            The key's name has to be typed, or given by --yes-i-understand, to schedule and for --now.
+
+            Example: custodyctl key destroy payments --version 1 --days 14
             """)
 
-    private struct Document: Encodable {
-        struct Version: Encodable {
-            let version: UInt32?
-            let id: String
-        }
-        let token: String
-        let name: String
-        let destroyed: [Version]
+    /// What is to be done.
+    private enum Mode {
+        case schedule(String, days: Int)
+        case cancel(String)
+        case now(String)
+        /// nil for every key.
+        case due(String?)
     }
 
+    @OptionGroup var selection: KeySelection
     @OptionGroup var common: CommonOptions
 
-    @Argument(help: "The key's name.")
-    var name: String
+    @Argument(help: "The key's name; left out with --due --every-key.")
+    var name: String?
 
-    @Option(help: ArgumentHelp("The version to destroy.", valueName: "n"))
-    var version: UInt32?
-
-    @Option(help: ArgumentHelp("Destroy the object of this CKA_ID, 2 hexadecimal digits a byte.", valueName: "hex"))
-    var id: String?
-
-    @Flag(help: "Destroy all versions of the key.")
-    var all = false
+    @Option(help: ArgumentHelp("Days from today (UTC) on which it can't be destroyed yet: 7 to 30 (default: 30).", valueName: "n"))
+    var days: Int?
 
     @Flag(help: "Destroy at once, without a waiting period.")
     var now = false
 
+    @Flag(help: "Take a schedule back; the version is disabled then.")
+    var cancel = false
+
+    @Flag(help: "Destroy the scheduled versions whose day is over. Asks nobody: that was confirmed when they were scheduled.")
+    var due = false
+
+    @Flag(help: "With --due: of every key on the token.")
+    var everyKey = false
+
     @Option(name: .customLong("yes-i-understand"), help: ArgumentHelp("The key's name again, instead of typing it.", valueName: "name"))
     var confirmation: String?
 
-    func validate() throws {
-        let selectors = [version != nil, id != nil, all].filter { $0 }.count
-        guard selectors == 1 else { throw ValidationError("give one of --version N, --id HEX and --all") }
-        guard now else {
-            throw ValidationError("scheduled destruction is not available yet; --now destroys at once and for ever")
+    func validate() throws { _ = try mode() }
+
+    private func mode() throws(ValidationError) -> Mode {
+        guard [now, cancel, due].filter({ $0 }).count <= 1 else {
+            throw ValidationError("give one of --now, --cancel and --due; nothing was destroyed")
         }
+        guard days == nil || !(now || cancel || due) else { throw ValidationError("--days is for scheduling; nothing was destroyed") }
+        if due {
+            guard selection.isEmpty, confirmation == nil else {
+                throw ValidationError("--due finds the versions itself and asks nobody; give a key's name or --every-key; nothing was destroyed")
+            }
+            guard (name == nil) == everyKey else { throw ValidationError("--due needs either a key's name or --every-key; nothing was destroyed") }
+            return .due(name)
+        }
+        guard !everyKey else { throw ValidationError("--every-key goes with --due only; nothing was destroyed") }
+        guard let name else { throw ValidationError("name the key; nothing was destroyed") }
+        try selection.requireOne()
         if let confirmation, confirmation != name {
             throw ValidationError("--yes-i-understand names '\(confirmation)', the key is '\(name)'; nothing was destroyed")
         }
+        if now { return .now(name) }
+        if cancel { return .cancel(name) }
+        let days = days ?? 30
+        guard (7...30).contains(days) else { throw ValidationError("--days is from 7 to 30, not \(days); nothing was destroyed") }
+        return .schedule(name, days: days)
     }
 
-    func run() throws {
-        let access = try common.tokenAccess()
-        let document = try access.withUserSession(readWrite: true) { _, token, session, _ in
-            let doomed = try select(try KeyInspection.all(named: name, session))
-            try confirm(doomed, token)
-            var destroyed: [Document.Version] = []
-            for key in doomed {
-                do {
-                    try KeyProvisioner.destroy(key, session)
-                } catch {
-                    let done = destroyed.map { $0.version.map { "version \($0)" } ?? $0.id }.joined(separator: ", ")
-                    var failure = ToolError(error)
-                    if !done.isEmpty { failure.message += "; already destroyed: \(done)" }
-                    throw failure
+    func run() async throws {
+        switch try mode() {
+        case .schedule(let name, let days):
+            let usage = await usageForQuestion()
+            let day = UTCDay.today.adding(days: days)
+            try KeyStateChange(
+                name: name, transition: .scheduleDestruction(after: day), selection: selection, common: common,
+                confirm: { keys, token in
+                    try confirm(name, keys, usage, "This disables now, to be destroyed for ever after \(day), on token '\(token.label)':")
                 }
-                destroyed.append(Document.Version(version: key.id?.version, id: hexadecimal(key.idBytes)))
+            ).run()
+        case .cancel(let name):
+            try KeyStateChange(name: name, transition: .cancelDestruction, selection: selection, common: common).run()
+        case .now(let name):
+            let usage = await usageForQuestion()
+            try KeyDestruction.now(name, selection, common) { keys, token in
+                try confirm(name, keys, usage, "This destroys for ever, on token '\(token.label)':")
             }
-            return Document(token: TokenURI(token).string, name: name, destroyed: destroyed)
-        }
-        sync()
-        if common.json { return try Output.json(document) }
-        for key in document.destroyed {
-            print("Key '\(Table.printable(name))'\(key.version.map { " version \($0)" } ?? "") (CKA_ID \(key.id)) is destroyed.")
+        case .due(let name):
+            try KeyDestruction.due(name, common)
         }
     }
 
-    /// Which objects go. Keys that Custody did not make go only by their CKA_ID.
-    private func select(_ keys: [KeyInspection]) throws -> [KeyInspection] {
-        guard !keys.isEmpty else {
-            throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key list` shows the keys")
-        }
-        let wanted: [KeyInspection]
-        let what: String
-        if let version {
-            wanted = keys.filter { $0.id?.version == version }
-            what = "version \(version)"
-            if Set(wanted.map(\.idBytes)).count > 1 {
-                let list = wanted.map { hexadecimal($0.idBytes) }.joined(separator: ", ")
-                throw ToolError("key-ambiguous", "key '\(name)' has several versions \(version); select one by --id: \(list)")
-            }
-        } else if let id {
-            wanted = keys.filter { hexadecimal($0.idBytes) == id.lowercased() }
-            what = "object with the CKA_ID \(id)"
-        } else {
-            wanted = keys.filter { $0.id != nil }
-            what = "version made by Custody; --id destroys a foreign key"
-        }
-        guard !wanted.isEmpty else {
-            throw CustodyError(.keyNotFound, "key '\(name)' has no \(what); `custodyctl key show \(name)` shows what there is")
-        }
-        // Two objects of one CKA_ID and label can't be told apart, and one of them may be the real one.
-        guard wanted.count == 1 || all else {
-            throw ToolError("key-ambiguous", "\(wanted.count) objects '\(name)' have the CKA_ID \(hexadecimal(wanted[0].idBytes)); --all destroys all versions, the vendor's tool destroys a single object")
-        }
-        return wanted
+    private func usageForQuestion() async -> DaemonUsage? {
+        confirmation == nil && Terminal.isInteractive ? await DaemonUsage.ask(common) : nil
     }
 
-    private func confirm(_ keys: [KeyInspection], _ token: TokenInfo) throws {
+    private func confirm(_ name: String, _ keys: [KeyObject], _ usage: DaemonUsage?, _ what: String) throws {
         if confirmation != nil { return }
-        let question = "This destroys for ever, on token '\(token.label)':\n"
-            + keys.map { "  \(KeyProvisioner.title($0))\n" }.joined()
-            + "What was wrapped under it never opens again. Type the key's name to go on: "
+        let lines = keys.map { key in
+            let used = usage?(key.id).map { ", used \($0.usage.uses) times, last use \($0.lastUse), needed: \($0.need.text)" } ?? ""
+            return "  \(key.title), \(key.state.phrase)\(used)\n"
+        }
+        let question = "\(what)\n\(lines.joined())"
+            + "What was wrapped under a destroyed version never opens again. Type the key's name to go on: "
         guard Terminal.isInteractive, let typed = try Terminal.answer(Table.printable(question)) else {
             throw ToolError.usage("nobody is at the terminal to type the key's name; --yes-i-understand \(name) stands for it. Nothing was destroyed")
         }

@@ -32,9 +32,8 @@ struct KeyShowCommand: ParsableCommand {
         let (token, views) = try access.withUserSession(readWrite: false) { _, token, session, _ in
             let catalog = KeyCatalog(exceptions: access.keyExceptions)
             try catalog.refresh(session)
-            let known = catalog.ring.keys.first { $0.name == name }?.versions ?? []
             let views = try KeyInspection.all(named: name, session).map { key in
-                KeyVersionView(key, known: known.first { $0.id == key.id })
+                KeyVersionView(key, known: catalog.ring.version(key.key))
             }
             return (TokenURI(token).string, views)
         }

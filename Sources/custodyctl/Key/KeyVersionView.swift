@@ -35,6 +35,9 @@ struct KeyVersionView: Encodable {
     /// The CKA_ID in hexadecimal.
     let id: String
     let state: String
+    /// Days in UTC: when it was made, if the token tells, and the last one on which it can't be destroyed yet.
+    let created: String?
+    let destroyAfter: String?
     /// Why it is refused; absent if it is not.
     let reason: String?
     /// Why it is used in spite of the findings: an exception in the configuration.
@@ -47,13 +50,18 @@ struct KeyVersionView: Encodable {
 
     /// - Parameter known: The version as the daemon would see it, with doubles and exceptions taken into account.
     init(_ key: KeyInspection, known: KeyVersion?) {
-        version = key.id?.version
+        let isDouble = known == nil && key.key.isPublic
+        version = isDouble ? nil : key.id?.version
         id = hexadecimal(key.idBytes)
         switch (key.id, known?.state) {
         case (nil, _): (state, reason) = ("foreign", "its CKA_ID is not Custody's, so it was not made by `custodyctl key generate`")
+        case _ where isDouble:
+            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN, with the CKA_ID of a version")
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
-        case (_, let other): (state, reason) = (Self.name(other ?? key.state), nil)
+        case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }
+        created = key.attributes.date(.startDate)
+        destroyAfter = if case .scheduledForDestruction(let day) = key.state { day } else { nil }
         exception = known?.exception
         proven = key.isProven
         findings = key.findings
@@ -66,19 +74,12 @@ struct KeyVersionView: Encodable {
     /// The proof in a line.
     var proof: String { findings.isEmpty ? "proven; wrapping it out was tried, \(exportTrial.text)" : findings.joined(separator: "; ") }
 
-    static func name(_ state: KeyVersion.State) -> String {
-        switch state {
-        case .active: "active"
-        case .deactivated: "deactivated"
-        case .disabled: "disabled"
-        case .refused: "refused"
-        }
-    }
-
     func show(_ name: String) {
         print("\(Table.printable(name)) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
         var table = Table(indent: 2)
         table.add("CKA_ID", id.isEmpty ? "empty" : id)
+        table.add("Created", created ?? "not told")
+        if let destroyAfter { table.add("Destruction", "scheduled: it may be destroyed after \(destroyAfter)") }
         // The proof's findings are a reason of their own, below.
         if let reason, findings.isEmpty || version == nil { table.add("Reason", reason) }
         if let exception { table.add("Exception", exception) }
@@ -97,7 +98,7 @@ struct KeyVersionView: Encodable {
         case .id: attributes.bytes(type).map { hexadecimal($0) }
         case .keyType: attributes.isKeyType(.aes) ? "AES" : attributes.number(type).map { "\($0)" }
         case .valueLength: attributes.number(type).map { "\($0)" }
-        case .startDate, .endDate: attributes.date(type)
+        case .startDate, .endDate: attributes.date(type) ?? attributes.bytes(type).map { $0.isEmpty ? "none" : "not a date" }
         default: attributes.bool(type).map { $0 ? "true" : "false" }
         }
     }

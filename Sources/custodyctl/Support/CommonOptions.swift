@@ -3,6 +3,7 @@ import Custody
 import CustodyServer
 import Glibc
 import PKCS11
+import Synchronization
 import ToolSupport
 
 /// What every command takes: where the token and the daemon are, and the form of the answer. A flag overrides the
@@ -38,14 +39,24 @@ struct CommonOptions: ParsableArguments {
     /// The socket to speak to the daemon: the flag, else the configuration's, else the usual one.
     func socketPath() throws -> String {
         if let socket { return socket }
-        return try configuration().configuration?.server.socket ?? Configuration.defaultSocket
+        return try configuration(judging: ["server.socket"]).configuration?.server.socket ?? Configuration.defaultSocket
     }
 
-    /// Which module and token a command works on.
+    /// Which module and token a command works on. A mistake in the rules must not keep anybody from disabling a key, so
+    /// only what is about the token and its keys has to be right, and not even that if flags say all that is needed.
     ///
     /// - Parameter needsToken: False for commands that look at slots.
     func tokenAccess(needsToken: Bool = true) throws -> TokenAccess {
-        let (found, place) = try configuration()
+        let (found, place): (Configuration?, String)
+        let saysAll = module != nil && token != nil && (pinFile ?? pinDescriptor.map(String.init)) != nil
+        do throws(ConfigurationError) {
+            (found, place) = try configuration(judging: saysAll ? [] : ["token", "keys"])
+        } catch {
+            // Not a `catch where`, on which the compiler stumbles.
+            guard saysAll else { throw error }
+            Self.warn(of: error.problems)
+            (found, place) = (nil, "it is broken")
+        }
         guard let name = module ?? found?.token.module else {
             throw ToolError.configuration("no PKCS#11 module is named: give --module PATH, or a configuration file by --config (\(place))")
         }
@@ -66,15 +77,31 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// The configuration, nil if none is named and the usual file can't be read; and what to say about it.
-    private func configuration() throws -> (configuration: Configuration?, place: String) {
-        if let config { return (try Configuration(contentsOf: config), config) }
+    ///
+    /// - Parameter parts: What of it has to be right, nil for all of it; elsewhere mistakes are only warned of.
+    func configuration(judging parts: Set<String>? = nil) throws(ConfigurationError) -> (configuration: Configuration?, place: String) {
+        func read(_ path: String) throws(ConfigurationError) -> Configuration {
+            let found = try Configuration(contentsOf: path, judging: parts)
+            Self.warn(of: found.overlooked)
+            return found
+        }
+        if let config { return (try read(config), config) }
         if let variable = getenv("CUSTODY_CONFIG").map({ String(cString: $0) }), !variable.isEmpty {
-            return (try Configuration(contentsOf: variable), "\(variable) from $CUSTODY_CONFIG")
+            return (try read(variable), "\(variable) from $CUSTODY_CONFIG")
         }
         let usual = Configuration.defaultPath
         guard access(usual, R_OK) == 0 else {
             return (nil, "\(usual): \(String(cString: strerror(errno)).lowercased())")
         }
-        return (try Configuration(contentsOf: usual), usual)
+        return (try read(usual), usual)
+    }
+
+    /// What was warned of: some commands read the file for more than one purpose.
+    private static let warned = Mutex<Set<String>>([])
+
+    private static func warn(of problems: [ConfigurationError.Problem]) {
+        for problem in problems where warned.withLock({ $0.insert(problem.description).inserted }) {
+            Output.complain("custodyctl: warning: \(Table.printable(problem.description).replacing("\n", with: " "))")
+        }
     }
 }

@@ -40,16 +40,41 @@ struct TokenAccess {
     }
 
     /// A session with the user logged in, by exactly one attempt at the PIN.
+    ///
+    /// - Parameter known: The PIN, if it was read before.
     func withUserSession<R>(
-        readWrite: Bool, _ body: (Module, TokenInfo, borrowing Session, SecretBytes) throws -> R
+        readWrite: Bool, pin known: SecretBytes? = nil, _ body: (Module, TokenInfo, borrowing Session, SecretBytes) throws -> R
     ) throws -> R {
-        try withModule { module in
-            let token = try token(module)
-            try Self.checkUserPIN(token)
-            let pin = try pin.read()
-            let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
-            try Self.logIn(session, pin)
-            return try body(module, token, session, pin)
+        var known = known
+        var attempts = 1
+        var isSoftHSM = false
+        while true {
+            do {
+                return try withModule { module in
+                    let token = try token(module)
+                    isSoftHSM = token.manufacturer.hasPrefix("SoftHSM")
+                    try Self.checkUserPIN(token)
+                    let pin = try known ?? pin.read()
+                    known = pin
+                    let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
+                    try Self.logIn(session, pin)
+                    return try body(module, token, session, pin)
+                }
+            } catch let error as PKCS11Error where Self.mayBeBeingWritten(error, isSoftHSM: isSoftHSM) && attempts < 5 {
+                attempts += 1
+                usleep(30_000)
+            }
+        }
+    }
+
+    /// SoftHSM writes its token's file anew at every login, and shows no token, one without a user PIN, or one that fails, to
+    /// who starts at that moment: a kill switch must not fail for that. No PIN was tried then; another token that fails may have
+    /// counted a try, so there it is not repeated.
+    private static func mayBeBeingWritten(_ error: PKCS11Error, isSoftHSM: Bool) -> Bool {
+        switch (error.function, error.returnValue) {
+        case (.login?, .userPINNotInitialized?): true
+        case (.login?, .generalError?): isSoftHSM
+        default: error.code == .tokenNotFound
         }
     }
 

@@ -50,7 +50,7 @@ struct TokenInitCommand: ParsableCommand {
         let view = TokenView(token)
         if common.json { return try Output.json(TokenDocument(token: view)) }
         view.show()
-        print("\nThe token is ready. For the configuration file:\n  uri = \"\(view.uri)\"\nNext: custodyctl key generate NAME")
+        print("\nThe token is ready. For the configuration file:\n  uri = \"\(view.uri)\"\nNext: custodyctl audit init, and custodyctl key generate NAME")
     }
 
     private func initialise(_ module: Module, _ access: TokenAccess) throws -> TokenInfo {

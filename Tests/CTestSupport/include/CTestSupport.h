@@ -12,3 +12,10 @@ int ctest_spawn(
 
 /// Where `needle` first stands in `haystack`, or -1.
 long ctest_find(const void *haystack, size_t haystack_length, const void *needle, size_t needle_length);
+
+/// Binds a datagram socket in the file system, as journald does. Returns the descriptor, or a negative errno.
+int ctest_datagram_socket(const char *path);
+
+/// Receives a datagram, or the content of the sealed memory file that comes with an empty one. Waits a minute at most.
+/// Returns the number of bytes, or a negative errno; EBADMSG if the memory file can still be changed.
+long ctest_receive_entry(int fd, void *bytes, size_t capacity);

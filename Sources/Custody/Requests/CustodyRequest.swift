@@ -24,17 +24,6 @@ public struct CustodyRequest: Sendable {
             self.kind = kind
             self.operation = operation
         }
-
-        /// What is wrong with the operation itself, whoever asks and whatever the token holds.
-        var formError: CustodyError? {
-            do throws(CustodyError) {
-                let operation = try operation.get()
-                if operation.kind != .status { _ = try Target(operation) }
-                return nil
-            } catch {
-                return error
-            }
-        }
     }
 
     public let principal: Principal
@@ -61,14 +50,14 @@ public struct CustodyRequest: Sendable {
         self.deadline = deadline
     }
 
-    func record(
-        _ item: Int, key: KeyReference? = nil, keyName: String? = nil, keyID: KeyID? = nil, _ outcome: AuditRecord.Outcome
-    ) -> AuditRecord {
+    func record(_ item: Int, keyName: String?, keyID: KeyID?, _ outcome: AuditRecord.Outcome, _ answer: Answer? = nil) -> AuditRecord {
         let operation = try? items[item].operation.get()
+        let (given, made) = (operation?.digest, answer?.digest)
         return AuditRecord(
-            operation: items[item].kind, keyName: key?.name ?? keyName, keyID: key?.id ?? keyID, principal: principal,
-            connection: connection, request: request, item: item, context: operation?.context, onBehalfOf: onBehalfOf,
-            outcome: outcome, latencyMicroseconds: Int(arrival.duration(to: .now) / .microseconds(1)))
+            operation: items[item].kind, keyName: keyName, keyID: keyID, principal: principal, connection: connection,
+            request: request, item: item, context: operation?.context, onBehalfOf: onBehalfOf, blobDigest: given ?? made,
+            newBlobDigest: given == nil ? nil : made, outcome: outcome,
+            latencyMicroseconds: Int(arrival.duration(to: .now) / .microseconds(1)))
     }
 }
 

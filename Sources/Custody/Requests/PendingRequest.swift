@@ -48,12 +48,19 @@ final class PendingRequest: TokenWork {
     private static let grace = Duration.milliseconds(100)
 
     private let request: CustodyRequest
+    private let judgements: [Judgement]
+    private let rulebook: Rulebook
     private let custodian: Custodian
     private let completion: @Sendable (CustodyReply) -> Void
     private let state = Mutex(State.waiting)
 
-    init(_ request: CustodyRequest, _ custodian: Custodian, completion: @escaping @Sendable (CustodyReply) -> Void) {
+    init(
+        _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ custodian: Custodian,
+        completion: @escaping @Sendable (CustodyReply) -> Void
+    ) {
         self.request = request
+        self.judgements = judgements
+        self.rulebook = rulebook
         self.custodian = custodian
         self.completion = completion
     }
@@ -63,7 +70,7 @@ final class PendingRequest: TokenWork {
 
     func run(_ worker: inout TokenWorker) {
         guard state.withLock({ $0.begin() }) else { return }
-        let (reply, records) = custodian.perform(request, &worker)
+        let (reply, records) = custodian.perform(request, judgements, rulebook, &worker)
         state.withLock { $0.finish(reply, records) }
     }
 
@@ -96,8 +103,8 @@ final class PendingRequest: TokenWork {
     private func answer(_ error: CustodyError, evenIfRunning: Bool) {
         guard state.withLock({ $0.claim(evenIfRunning: evenIfRunning) }) else { return }
         // What is wrong with an operation for good stays wrong: the caller must not be told to try it again.
-        let errors = request.items.map { $0.formError ?? error }
-        let failure = custodian.write(errors.indices.map { request.record($0, .failed(rule: nil, errors[$0])) })
+        let errors = judgements.map { $0.refusal ?? error }
+        let failure = custodian.write(judgements.indices.map { judgements[$0].record(of: request, $0, unless: error) })
         completion(errors.map { .failure(failure ?? $0) })
     }
 }

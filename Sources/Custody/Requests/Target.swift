@@ -12,6 +12,9 @@ enum Target {
     /// The version that a blob names.
     case version(KeyID, Source)
 
+    /// The version that a blob names.
+    var keyID: KeyID? { if case .version(let id, _) = self { id } else { nil } }
+
     /// - Throws: ``CustodyError`` with `invalidRequest`, `payloadTooLarge`, `malformedBlob` or `unsupportedFormat`.
     init(_ operation: Operation) throws(CustodyError) {
         switch operation {
@@ -46,8 +49,8 @@ enum Target {
             try Self.checkPlaintext(raw.ciphertext.count)
             try Self.checkAAD(raw.aad)
             self = .version(id, .raw)
-        case .status:
-            throw CustodyError(.internalError, "status has no target")
+        case .status, .reload:
+            throw CustodyError(.internalError, "\(operation.kind.rawValue) has no target")
         }
     }
 

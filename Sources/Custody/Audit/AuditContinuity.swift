@@ -1,0 +1,100 @@
+import Foundation
+
+/// Whether the log still is the one that an anchor vouches for: the anchored line is there, and from it an unbroken chain
+/// leads to the end.
+///
+/// How far the log goes says nothing: who can write to its folder can make it anew, to any length, with hashes that fit each
+/// other. The daemon must not go on from such a log as if nothing had happened, or its next checkpoint would vouch for it.
+struct AuditContinuity {
+    /// A file of the log, and the lines that it has.
+    private struct Part {
+        let path: String
+        let first: UInt64
+        let last: UInt64
+    }
+
+    private let parts: [Part]
+
+    /// - Parameter path: The log's own file; what rotations put aside beside it counts as well, as far as it can be read.
+    init(of path: String) {
+        parts = ([path] + (AuditFiles.beside(path)?.plain ?? [])).compactMap { path in
+            guard let descriptor = Self.open(path) else { return nil }
+            // It reads without moving on; the reader then closes it.
+            let last = (try? AuditTail.read(descriptor, path: path))?.line?.sequence
+            var reader = AuditLineReader(descriptor)
+            guard let last, let line = try? reader.next(), let first = AuditLine.sequence(of: line) else { return nil }
+            return Part(path: path, first: first, last: last)
+        }.sorted { ($0.first, $0.last) < ($1.first, $1.last) }
+    }
+
+    /// What speaks against it, for a person; nil if nothing does.
+    ///
+    /// - Parameter end: The last line that counts.
+    func objection(to anchor: AuditCheckpoint, end: AuditTail.Line) -> String? {
+        guard anchor.sequence <= end.sequence else {
+            return "the anchor vouches for line \(anchor.sequence), but the log ends at line \(end.sequence)"
+        }
+        guard let start = parts.lastIndex(where: { $0.first <= anchor.sequence && $0.last >= anchor.sequence }) else {
+            return "line \(anchor.sequence), which the anchor vouches for, stands in no file of the log that can be read"
+        }
+        /// The line before the next one.
+        var previous: AuditTail.Line?
+        var isAnchored = false
+        for part in parts[start...] {
+            guard let descriptor = Self.open(part.path) else { return "\(part.path) can't be read" }
+            var reader = AuditLineReader(descriptor)
+            var isFirst = true
+            while let line = try? reader.next(), line.last == 0x0A {
+                guard let number = AuditLine.sequence(of: line), let (content, hash) = AuditChain.split(line) else {
+                    return "there is something else than a line of the log behind line \(previous?.sequence ?? 0)"
+                }
+                defer {
+                    previous = AuditTail.Line(sequence: number, hash: hash)
+                    isFirst = false
+                }
+                guard isAnchored || number == anchor.sequence else { continue }
+                if isAnchored, number != (previous?.sequence ?? 0) + 1 {
+                    return "line \(number) follows line \(previous?.sequence ?? 0)"
+                }
+                // The first line of a file says itself what it goes on from; if that is not true, the hash does not fit.
+                let before = isAnchored || !isFirst ? previous?.hash : Self.previous(of: line)
+                guard let before, AuditChain.hash(after: before, content) == hash else { return "line \(number) was changed" }
+                if number == anchor.sequence {
+                    guard hash == anchor.hash else {
+                        return "line \(number) is not the one that the anchor vouches for: the log was made anew from there or before"
+                    }
+                    isAnchored = true
+                }
+                if number == end.sequence {
+                    return hash == end.hash && isAnchored ? nil : "line \(number) is not the one that the log ended with"
+                }
+            }
+        }
+        return "the lines after line \(previous?.sequence ?? 0) stand in no file of the log that can be read"
+    }
+
+    /// The hash that a line at the beginning of a file goes on from.
+    private static func previous(of line: ArraySlice<UInt8>) -> [UInt8]? {
+        guard let line = AuditLine(line) else { return nil }
+        return line.event == "log-begins" ? AuditChain.origin : line.bytes("previous")
+    }
+
+    private static func open(_ path: String) -> Int32? {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        return descriptor >= 0 ? descriptor : nil
+    }
+}
+
+extension AuditLine {
+    /// The number of a line, which stands right behind its time; nil if it does not. Much quicker than reading it whole.
+    static func sequence(of line: ArraySlice<UInt8>) -> UInt64? {
+        let name = Array(",\"sequence\":".utf8)
+        let head = line.prefix(80)
+        guard let comma = head.firstIndex(of: UInt8(ascii: ",")), head[comma...].starts(with: name) else { return nil }
+        let digits = head[(comma + name.count)...].prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        return UInt64(String(decoding: digits, as: UTF8.self)).flatMap { AuditLine.numbers.contains($0) ? $0 : nil }
+    }
+
+    /// The numbers that a line can have; a greater one was not written by a daemon, and could not be counted on from.
+    static let numbers: ClosedRange<UInt64> = 1...(1 << 62)
+}

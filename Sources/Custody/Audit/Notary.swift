@@ -1,0 +1,80 @@
+import Dispatch
+import Foundation
+import Logging
+import PKCS11
+import Synchronization
+
+/// Has the HSM vouch for the audit log, again and again, and anchors its newest word outside of the log.
+///
+/// It calls the HSM on a thread of its own and without the log's lock: an HSM that hangs holds no operation up. For that a
+/// checkpoint names the line that was the last when it was asked for, and stands some lines behind it.
+public final class Notary: Sendable {
+    private let audit: AuditLog
+    private let connection: TokenConnection
+    private let settings: AuditSettings
+    private let log: Logger
+    private let isStopping = Atomic<Bool>(false)
+    private let isStarted = Atomic<Bool>(false)
+    private let ended = DispatchSemaphore(value: 0)
+    /// After a failure, and while the token is not there for the first time.
+    private static let retryInterval = Duration.seconds(1)
+
+    public init(audit: AuditLog, connection: TokenConnection, settings: AuditSettings, log: Logger) {
+        self.audit = audit
+        self.connection = connection
+        self.settings = settings
+        self.log = log
+    }
+
+    /// Starts the thread.
+    public func start() {
+        guard !isStarted.exchange(true, ordering: .relaxed) else { return }
+        let thread = Thread { self.work() }
+        thread.name = "audit-notary"
+        thread.start()
+    }
+
+    /// Makes the last checkpoint, over everything that is written, and anchors it. The connection must be open still, and
+    /// nobody may use the token any more. Blocks for `patience` at most: an HSM that hangs is not waited for.
+    public func stop(within patience: Duration = .seconds(5)) {
+        guard isStarted.load(ordering: .relaxed) else { return }
+        isStopping.store(true, ordering: .releasing)
+        audit.notaryWanted.signal()
+        guard ended.wait(timeout: .now() + patience.dispatchInterval) == .timedOut else {
+            // Whoever stops again finds it stopped.
+            ended.signal()
+            return
+        }
+        log.warning("the HSM does not answer: the end of the audit log is covered by no checkpoint")
+    }
+
+    // MARK: The thread
+
+    private func work() {
+        var desk = NotaryDesk(audit: audit, settings: settings, log: log)
+        while !isStopping.load(ordering: .acquiring) {
+            let next = desk.nextDue
+            let now = ContinuousClock.now
+            guard let next, next <= now else {
+                let pause = next.map { .now() + now.duration(to: $0).dispatchInterval } ?? DispatchTime.distantFuture
+                _ = audit.notaryWanted.wait(timeout: pause)
+                continue
+            }
+            serve(&desk, isLast: false)
+        }
+        serve(&desk, isLast: true)
+        ended.signal()
+    }
+
+    private func serve(_ desk: inout NotaryDesk, isLast: Bool) {
+        do throws(CustodyError) {
+            let link = try connection.acquire()
+            defer { connection.release() }
+            try desk.serve(link, isLast: isLast)
+            // Closed while nobody can finalise the module.
+            if isLast { desk.leave() }
+        } catch {
+            desk.postpone(error, by: Self.retryInterval)
+        }
+    }
+}

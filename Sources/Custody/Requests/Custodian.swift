@@ -1,0 +1,229 @@
+import Logging
+import PKCS11
+import SecureMemory
+import Synchronization
+
+/// The only way to the key: every request passes policy, limits, the HSM and the audit log here, in this order.
+public final class Custodian: Sendable {
+    let connection: TokenConnection
+    let ledger: UsageLedger
+    private let audit: AuditLog
+    private let notary: Notary?
+    private let keyWatch: KeyWatch
+    private let pool: TokenPool<PendingRequest>
+    private let clerk: Clerk
+    private let log: Logger
+    private let started = ContinuousClock.now
+    private let counts = OutcomeCounts()
+    private let rulebook: Mutex<Rulebook>
+    /// Reads the configuration anew for whoever may ask for that.
+    private let reload = Mutex<(@Sendable () throws(CustodyError) -> ConfigurationReport)?>(nil)
+    /// Why the latest attempt to load a configuration changed nothing.
+    private let reloadFailure = Mutex<String?>(nil)
+
+    /// - Parameters:
+    ///   - file: Where the rules stand, for Status.
+    ///   - notary: Has the HSM vouch for the log; nil for a log that is only chained.
+    ///   - workers: Threads that call the HSM.
+    ///   - queueLimit: Requests that may wait for them.
+    ///   - usesLimit: Encryptions per key version.
+    /// - Throws: ``CustodyError`` with `stateUnavailable` if what is kept in the state directory can't be read.
+    public init(
+        rules: Rules, file: String, audit: AuditLog, state: StateDirectory, connection: TokenConnection,
+        notary: Notary? = nil, workers: Int, queueLimit: Int, usesLimit: UInt64 = 1 << 32, log: Logger
+    ) throws(CustodyError) {
+        self.audit = audit
+        self.connection = connection
+        self.notary = notary
+        self.log = log
+        rulebook = Mutex(Rulebook(rules, file: file))
+        ledger = try UsageLedger(state, limit: usesLimit, log: log)
+        keyWatch = try KeyWatch(state, audit, log: log)
+        pool = TokenPool(connection, workers: workers, queueLimit: queueLimit)
+        clerk = Clerk(limit: queueLimit)
+    }
+
+    /// Starts the threads.
+    public func start() {
+        startClerk()
+        startToken()
+    }
+
+    func startClerk() { clerk.start { self.serve($0) } }
+
+    func startToken() {
+        connection.start { self.sawKeys($0) }
+        pool.start()
+        notary?.start()
+    }
+
+    /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for
+    /// as long as the module takes to let go.
+    public func stop(drainingFor patience: Duration) {
+        pool.stop(drainingFor: patience)
+        clerk.stop(within: patience)
+        // Whatever comes after this is not covered by the last checkpoint.
+        audit.noteEventually(AuditEvent("stopped"))
+        notary?.stop()
+        connection.close()
+        ledger.close()
+    }
+
+    public var tokenState: TokenState { connection.tokenState }
+
+    // MARK: Rules
+
+    /// Who reads the configuration anew when a request asks for it; its errors go to the caller, who is an administrator.
+    public func onReload(_ body: @escaping @Sendable () throws(CustodyError) -> ConfigurationReport) {
+        reload.withLock { $0 = body }
+    }
+
+    /// Puts other rules in force, for requests that come from now on. Limits that stay the same go on counting.
+    public func adopt(_ rules: Rules, file: String, usesLimit: UInt64) -> ConfigurationReport {
+        reloadFailure.withLock { $0 = nil }
+        ledger.setLimit(usesLimit)
+        let now = rulebook.withLock { current in
+            current = Rulebook(rules, file: file, continuing: current)
+            return current
+        }
+        return now.report(trouble: nil)
+    }
+
+    /// Remembers for Status that a configuration was not loaded.
+    public func refuse(configuration reason: String) {
+        reloadFailure.withLock { $0 = reason }
+    }
+
+    /// Writes an event to the audit log.
+    ///
+    /// - Throws: ``CustodyError`` with `auditUnavailable`.
+    public func note(_ event: AuditEvent) throws(CustodyError) { try audit.note(event) }
+
+    /// Writes it now or, if the log can't be written, with the next line that can be.
+    public func noteEventually(_ event: AuditEvent) { audit.noteEventually(event) }
+
+    /// What the rules name and the token does not have; nil if there is nothing, or the token can't be asked.
+    ///
+    /// - Parameter old: What these rules name already is not new: a key that was destroyed must not keep an urgent denial
+    ///   from being loaded.
+    public func trouble(with rules: Rules, beyond old: Rules? = nil) -> String? {
+        guard case .ready = connection.tokenState else { return nil }
+        let present = Set(connection.catalog.ring.keys.map(\.name))
+        let tolerated = Set((old?.unknownKeys(on: present) ?? []).map(\.key))
+        let unknown = rules.unknownKeys(on: present.union(tolerated))
+        guard !unknown.isEmpty else { return nil }
+        return unknown.map { "\($0.rule) names key '\($0.key)', which is not on the token" }.joined(separator: "; ")
+            + "; correct the name, or make the key with `custodyctl key generate`"
+    }
+
+    private func sawKeys(_ look: TokenConnection.Look) {
+        keyWatch.compare(look.ring)
+        ledger.refresh()
+        guard look.isFirst, let trouble = trouble(with: rulebook.withLock { $0 }.rules) else { return }
+        log.error("the configuration names unknown keys", metadata: ["reason": "\(trouble)"])
+    }
+
+    // MARK: Requests
+
+    /// Judges and performs a request.
+    ///
+    /// - Parameter completion: Called exactly once, on any thread, after the audit records are written.
+    public func submit(_ request: CustodyRequest, completion: @escaping @Sendable (CustodyReply) -> Void) {
+        let rulebook = rulebook.withLock { $0 }
+        let ring = connection.catalog.ring
+        let judgements = request.items.map { Judgement($0, of: request.principal, rulebook, ring) }
+        do throws(CustodyError) {
+            // What the HSM is not needed for must not wait for it, nor fill the queue that the others wait in.
+            if judgements.contains(where: \.needsToken) {
+                try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
+            } else {
+                try clerk.submit(.init(request: request, judgements: judgements, completion: completion))
+            }
+        } catch {
+            // No decision took effect, so there is nothing to record; the count shows in Status.
+            counts.addFailures(request.items.count)
+            completion(request.items.map { _ in .failure(error) })
+        }
+    }
+
+    /// Writes records; returns the error that must be answered instead if they can't be written.
+    func write(_ records: [AuditRecord]) -> CustodyError? {
+        do {
+            try audit.append(records)
+        } catch {
+            counts.addFailures(records.count)
+            return error
+        }
+        for record in records { counts.add(record.outcome) }
+        return nil
+    }
+
+    /// On the clerk's thread.
+    private func serve(_ errands: [Clerk.Errand]) {
+        var records: [AuditRecord] = []
+        let replies = errands.map { errand in
+            errand.judgements.indices.map { index in
+                let (result, record) = performWithoutToken(errand.request, index, errand.judgements[index])
+                records.append(record)
+                return result
+            }
+        }
+        guard let failure = write(records) else {
+            for (errand, reply) in zip(errands, replies) { errand.completion(reply) }
+            return
+        }
+        for (errand, reply) in zip(errands, replies) {
+            errand.completion(reply.map { result in
+                // Status tells of no key's content, and it is what tells the operator that the log can't be written.
+                if case .success(.status) = result { .success(.status(statusReport())) } else { .failure(failure) }
+            })
+        }
+    }
+
+    typealias Outcome = (Result<Answer, CustodyError>, AuditRecord)
+
+    func performWithoutToken(_ request: CustodyRequest, _ index: Int, _ judgement: Judgement) -> Outcome {
+        switch judgement {
+        case .refused(let error, let outcome, let keyName, let keyID):
+            return (.failure(error), request.record(index, keyName: keyName, keyID: keyID, outcome))
+        case .withoutKey(.status, let rule):
+            return (.success(.status(statusReport())), request.record(index, keyName: nil, keyID: nil, .allowed(rule: rule)))
+        case .withoutKey(let operation, let rule):
+            let result: Result<Answer, CustodyError>
+            do throws(CustodyError) {
+                result = .success(try administer(operation, request))
+            } catch {
+                result = .failure(error)
+            }
+            switch result {
+            case .success: return (result, request.record(index, keyName: nil, keyID: nil, .allowed(rule: rule)))
+            case .failure(let error): return (result, request.record(index, keyName: nil, keyID: nil, .failed(rule: rule, error)))
+            }
+        case .allowed, .keyUnknown:
+            let error = CustodyError(.internalError, "an operation on a key came to the wrong place")
+            return (.failure(error), judgement.record(of: request, index, unless: error))
+        }
+    }
+
+    private func administer(_ operation: Operation, _ request: CustodyRequest) throws(CustodyError) -> Answer {
+        guard request.items.count == 1 else {
+            throw CustodyError(.invalidRequest, "\(operation.kind.rawValue) must be the only operation of its request")
+        }
+        guard let reload = reload.withLock({ $0 }) else {
+            throw CustodyError(.internalError, "this daemon can't read its configuration anew; restart it")
+        }
+        return .reloaded(try reload())
+    }
+
+    private func statusReport() -> StatusReport {
+        let counts = counts.values
+        let rulebook = rulebook.withLock { $0 }
+        let trouble = reloadFailure.withLock { $0 } ?? trouble(with: rulebook.rules)
+        return StatusReport(
+            token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
+            allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
+            queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
+            configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
+            usesCountedSince: ledger.since)
+    }
+}
