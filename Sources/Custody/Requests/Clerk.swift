@@ -14,6 +14,8 @@ final class Clerk: Sendable {
 
     private struct State {
         var errands = Deque<Errand>()
+        /// Answers that are held back, and until when; in that order.
+        var held = Deque<(until: ContinuousClock.Instant, errand: Errand)>()
         var isIdle = false
         var isStopping = false
     }
@@ -25,7 +27,11 @@ final class Clerk: Sendable {
     /// How many errands share one write.
     private let batch = 64
 
-    /// - Parameter limit: How many errands may wait.
+    /// For how long a refusal is held back. Whoever is past a limit gains nothing by another try at once, and a storm of
+    /// refused requests then takes no time from the others: its requests in flight are bounded.
+    private static let pause = Duration.milliseconds(50)
+
+    /// - Parameter limit: How many errands may wait, and how many answers may be held back.
     init(limit: Int) { self.limit = limit }
 
     func start(_ serve: @escaping @Sendable ([Errand]) -> Void) {
@@ -37,16 +43,23 @@ final class Clerk: Sendable {
         thread.start()
     }
 
+    /// - Parameter isHeld: It is a refusal that is not answered at once.
     /// - Throws: ``CustodyError`` with `overloaded` or `shuttingDown`.
-    func submit(_ errand: Errand) throws(CustodyError) {
+    func submit(_ errand: Errand, isHeld: Bool = false) throws(CustodyError) {
         let verdict: Result<Bool, CustodyError> = state.withLock { state in
             guard !state.isStopping else {
                 return .failure(CustodyError(.shuttingDown, "the daemon is shutting down", retryAfterMilliseconds: 500))
             }
-            guard state.errands.count < limit else {
+            guard isHeld ? state.held.count < limit : state.errands.count < limit else {
                 return .failure(CustodyError(.overloaded, "the daemon has \(limit) answers to record already", retryAfterMilliseconds: 50))
             }
-            state.errands.append(errand)
+            if isHeld {
+                state.held.append((.now + Self.pause, errand))
+                // While others are held back it is awake in time by itself.
+                guard state.held.count == 1 else { return .success(false) }
+            } else {
+                state.errands.append(errand)
+            }
             defer { state.isIdle = false }
             return .success(state.isIdle)
         }
@@ -69,18 +82,27 @@ final class Clerk: Sendable {
     /// Waits for errands; nil when there will be no more.
     private func next() -> [Errand]? {
         while true {
-            let errands: [Errand]? = state.withLock { state in
+            let (errands, next): ([Errand]?, ContinuousClock.Instant?) = state.withLock { state in
+                let now = ContinuousClock.now
+                while let first = state.held.first, first.until <= now || state.isStopping {
+                    state.errands.append(first.errand)
+                    state.held.removeFirst()
+                }
                 guard !state.errands.isEmpty else {
                     state.isIdle = !state.isStopping
-                    return state.isStopping ? nil : []
+                    return (state.isStopping ? nil : [], state.held.first?.until)
                 }
                 let errands = Array(state.errands.prefix(batch))
                 state.errands.removeFirst(errands.count)
-                return errands
+                return (errands, nil)
             }
             guard let errands else { return nil }
             if !errands.isEmpty { return errands }
-            wake.wait()
+            if let next {
+                _ = wake.wait(timeout: .now() + ContinuousClock.now.duration(to: next).dispatchInterval)
+            } else {
+                wake.wait()
+            }
         }
     }
 }

@@ -137,7 +137,9 @@ public final class Custodian: Sendable {
             if judgements.contains(where: \.needsToken) {
                 try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
             } else {
-                try clerk.submit(.init(request: request, judgements: judgements, completion: completion))
+                try clerk.submit(
+                    .init(request: request, judgements: judgements, completion: completion),
+                    isHeld: judgements.contains(where: \.isHeldBack))
             }
         } catch {
             // No decision took effect, so there is nothing to record; the count shows in Status.

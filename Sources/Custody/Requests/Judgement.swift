@@ -21,6 +21,14 @@ enum Judgement: Sendable {
         }
     }
 
+    /// Whether its answer is not given at once: denied, or past a limit.
+    var isHeldBack: Bool {
+        switch self {
+        case .refused(_, .denied, _, _), .refused(_, .limited, _, _): true
+        case .refused, .allowed, .keyUnknown, .withoutKey: false
+        }
+    }
+
     /// What is wrong with it for good.
     var refusal: CustodyError? {
         if case .refused(let error, _, _, _) = self { error } else { nil }
