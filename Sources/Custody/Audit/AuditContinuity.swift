@@ -84,17 +84,3 @@ struct AuditContinuity {
         return descriptor >= 0 ? descriptor : nil
     }
 }
-
-extension AuditLine {
-    /// The number of a line, which stands right behind its time; nil if it does not. Much quicker than reading it whole.
-    static func sequence(of line: ArraySlice<UInt8>) -> UInt64? {
-        let name = Array(",\"sequence\":".utf8)
-        let head = line.prefix(80)
-        guard let comma = head.firstIndex(of: UInt8(ascii: ",")), head[comma...].starts(with: name) else { return nil }
-        let digits = head[(comma + name.count)...].prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-        return UInt64(String(decoding: digits, as: UTF8.self)).flatMap { AuditLine.numbers.contains($0) ? $0 : nil }
-    }
-
-    /// The numbers that a line can have; a greater one was not written by a daemon, and could not be counted on from.
-    static let numbers: ClosedRange<UInt64> = 1...(1 << 62)
-}

@@ -1,4 +1,3 @@
-import Glibc
 import Synchronization
 
 /// Counts what is done against the limits. It counts for one daemon and forgets at its end.
@@ -15,9 +14,7 @@ public final class Limiter: Sendable {
         }
 
         public static var now: Moment {
-            var time = timespec()
-            clock_gettime(CLOCK_REALTIME, &time)
-            return Moment(instant: .now, milliseconds: UInt64(time.tv_sec) * 1_000 + UInt64(time.tv_nsec) / 1_000_000)
+            Moment(instant: .now, milliseconds: WallClock.milliseconds)
         }
     }
 

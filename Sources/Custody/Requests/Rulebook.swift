@@ -4,7 +4,7 @@ final class Rulebook: Sendable {
     let rules: Rules
     let limiter: Limiter
     private let file: String
-    private let loadedMilliseconds = millisecondsSince1970()
+    private let loadedMilliseconds = WallClock.milliseconds
 
     /// - Parameter old: Whose limits go on counting where they stay the same.
     init(_ rules: Rules, file: String, continuing old: Rulebook? = nil) {

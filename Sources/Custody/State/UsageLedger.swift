@@ -87,7 +87,7 @@ final class UsageLedger: Sendable {
                 state = next
             }
             entry.usage.uses += 1
-            entry.usage.lastEncrypted = Self.now()
+            entry.usage.lastEncrypted = WallClock.milliseconds
             if !entry.isWarned, entry.usage.uses >= state.limit / 2 {
                 entry.isWarned = true
                 log.warning(
@@ -102,7 +102,7 @@ final class UsageLedger: Sendable {
 
     /// Notes that a version opened something.
     func noteDecryption(with id: KeyID) {
-        note(id) { $0.lastDecrypted = Self.now() }
+        note(id) { $0.lastDecrypted = WallClock.milliseconds }
     }
 
     /// Notes that a blob of this version was moved to another.
@@ -183,7 +183,7 @@ final class UsageLedger: Sendable {
     private static func decode(
         _ bytes: [UInt8]?, _ path: String
     ) throws(CustodyError) -> (usage: [KeyID: KeyUsage], since: UInt64) {
-        guard let bytes else { return ([:], now()) }
+        guard let bytes else { return ([:], WallClock.milliseconds) }
         func damaged(_ why: String) -> CustodyError {
             CustodyError(
                 .stateUnavailable,
@@ -205,13 +205,4 @@ final class UsageLedger: Sendable {
         }
         return (found, document.since)
     }
-
-    private static func now() -> UInt64 { millisecondsSince1970() }
-}
-
-/// The time of day, in milliseconds since 1970.
-func millisecondsSince1970() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME_COARSE, &time)
-    return UInt64(time.tv_sec) * 1_000 + UInt64(time.tv_nsec) / 1_000_000
 }

@@ -20,6 +20,14 @@ public enum SystemAccounts {
         return read(group(), { getgrnam_r(name, $0, $1, $2, $3) }) { $0.gr_gid }
     }
 
+    /// nil if the number has no name.
+    public static func name(ofUID uid: UInt32) -> String? { entry(ofUID: uid)?.name }
+
+    /// nil if the number has no name.
+    public static func name(ofGID gid: UInt32) -> String? {
+        read(group(), { getgrgid_r(gid, $0, $1, $2, $3) }) { String(cString: $0.gr_name) }
+    }
+
     /// A user with its groups; nil if there is none of this name.
     public static func user(_ name: String) -> User? {
         guard let uid = UInt32(name) else {
