@@ -81,12 +81,15 @@ public final class TokenConnection: Sendable {
         state.withLock { state in
             switch state.phase {
             case .ready(let link, _): .ready(link.token)
-            case .connecting, .lost, .closing, .closed: .connecting
+            case .connecting, .lost, .closing, .closed: .recovering
             case .locked(let error): .locked(error)
             case .unavailable(let error, _): .unavailable(error)
             }
         }
     }
+
+    /// The state with what is known of the token.
+    public var report: TokenReport { TokenReport(state: tokenState, sinceMilliseconds: 0) }
 
     var readWriteSessions: Bool { settings.readWriteSessions }
 

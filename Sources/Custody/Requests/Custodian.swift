@@ -107,7 +107,7 @@ public final class Custodian: Sendable {
     /// - Parameter old: What these rules name already is not new: a key that was destroyed must not keep an urgent denial
     ///   from being loaded.
     public func trouble(with rules: Rules, beyond old: Rules? = nil) -> String? {
-        guard case .ready = connection.tokenState else { return nil }
+        guard connection.tokenState.isServing else { return nil }
         let present = Set(connection.catalog.ring.keys.map(\.name))
         let tolerated = Set((old?.unknownKeys(on: present) ?? []).map(\.key))
         let unknown = rules.unknownKeys(on: present.union(tolerated))
@@ -222,7 +222,7 @@ public final class Custodian: Sendable {
         let rulebook = rulebook.withLock { $0 }
         let trouble = reloadFailure.withLock { $0 } ?? trouble(with: rulebook.rules)
         return StatusReport(
-            token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
+            token: connection.report, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
             configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
