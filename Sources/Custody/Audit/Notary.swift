@@ -29,8 +29,16 @@ public final class Notary: Sendable {
     /// Starts the thread.
     public func start() {
         guard !isStarted.exchange(true, ordering: .relaxed) else { return }
-        let thread = Thread { self.work() }
-        thread.name = "audit-notary"
+        startThread()
+    }
+
+    private func startThread() {
+        let caller = CallingThread("audit-notary")
+        connection.watch.watch(
+            caller, onHang: { self.connection.strand(caller) },
+            replace: { if !self.isStopping.load(ordering: .acquiring) { self.startThread() } })
+        let thread = Thread { self.work(caller) }
+        thread.name = caller.name
         thread.start()
     }
 
@@ -50,7 +58,7 @@ public final class Notary: Sendable {
 
     // MARK: The thread
 
-    private func work() {
+    private func work(_ thread: CallingThread) {
         var desk = NotaryDesk(audit: audit, settings: settings, log: log)
         while !isStopping.load(ordering: .acquiring) {
             let next = desk.nextDue
@@ -60,20 +68,26 @@ public final class Notary: Sendable {
                 _ = audit.notaryWanted.wait(timeout: pause)
                 continue
             }
-            serve(&desk, isLast: false)
+            serve(&desk, thread, isLast: false)
+            // Another one takes over.
+            if thread.isGivenUp { return connection.watch.forget(thread) }
         }
-        serve(&desk, isLast: true)
+        serve(&desk, thread, isLast: true)
+        connection.watch.forget(thread)
         ended.signal()
     }
 
-    private func serve(_ desk: inout NotaryDesk, isLast: Bool) {
+    private func serve(_ desk: inout NotaryDesk, _ thread: CallingThread, isLast: Bool) {
         do throws(CustodyError) {
-            let link = try connection.acquire()
-            defer { connection.release() }
-            try desk.serve(link, isLast: isLast)
+            let link = try connection.acquire(thread)
+            defer { connection.release(thread) }
+            try thread.calling(within: connection.settings.hungAfter * 4) { () throws(CustodyError) in
+                try desk.serve(link, isLast: isLast)
+            }
             // Closed while nobody can finalise the module.
-            if isLast { desk.leave() }
+            if isLast || thread.isGivenUp { desk.leave() }
         } catch {
+            if thread.isGivenUp { desk.leave() }
             desk.postpone(error, by: Self.retryInterval)
         }
     }
