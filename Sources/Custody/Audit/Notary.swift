@@ -59,7 +59,9 @@ public final class Notary: Sendable {
     // MARK: The thread
 
     private func work(_ thread: CallingThread) {
-        var desk = NotaryDesk(audit: audit, settings: settings, log: log)
+        // A checkpoint and its anchors are some ten calls.
+        let patience = connection.settings.hungAfter * 4
+        var desk = NotaryDesk(audit: audit, settings: settings, thread: thread, patience: patience, log: log)
         while !isStopping.load(ordering: .acquiring) {
             let next = desk.nextDue
             let now = ContinuousClock.now
@@ -81,14 +83,12 @@ public final class Notary: Sendable {
         do throws(CustodyError) {
             let link = try connection.acquire(thread)
             defer { connection.release(thread) }
-            try thread.calling(within: connection.settings.hungAfter * 4) { () throws(CustodyError) in
-                try desk.serve(link, isLast: isLast)
-            }
+            try desk.serve(link, isLast: isLast)
             // Closed while nobody can finalise the module.
             if isLast || thread.isGivenUp { desk.leave() }
         } catch {
-            if thread.isGivenUp { desk.leave() }
-            desk.postpone(error, by: Self.retryInterval)
+            // Closed while the link is held, as the whole desk is.
+            if !thread.isGivenUp { desk.postpone(error, by: Self.retryInterval) }
         }
     }
 }
