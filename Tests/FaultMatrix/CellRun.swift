@@ -52,8 +52,8 @@ struct CellRun {
             result.problems.append("\(error)")
             stand.isDisturbed = true
         }
-        stand.faults.clear()
-        stand.faults.insert(label: stand.token.label)
+        if !result.isPassed { result.daemonLog = stand.errors }
+        endFault()
         stand.faults.resetLogins()
         return result
     }
@@ -154,9 +154,14 @@ struct CellRun {
             return
         }
         if expectation.locks || expectation.mayLock { return try await awaitOperator(probe) }
-        stand.faults.clear()
-        stand.faults.insert(label: stand.token.label)
+        endFault()
         try await awaitService(probe, within: Self.patience)
+    }
+
+    private func endFault() {
+        stand.faults.clear()
+        // Only then: to put it in once more is to have pulled it.
+        if cell.function == nil { stand.faults.insert(label: stand.token.label) }
     }
 
     /// Requests get the time of a call, looks four times as much (see hung-call-ms in the configuration).
@@ -182,7 +187,12 @@ struct CellRun {
             try await Task.sleep(for: .milliseconds(5))
         }
         result.recovery = start.duration(to: .now)
-        if result.recovery > patience { result.problems.append("service came after \(result.recovery), not within \(patience)") }
+        if result.recovery > patience { late("service came after \(result.recovery), not within \(patience)") }
+    }
+
+    private mutating func late(_ what: String) {
+        result.problems.append(what)
+        result.late += 1
     }
 
     /// A PIN is at fault, or may be: no login but one may be tried, and then an operator puts it right.
@@ -212,7 +222,7 @@ struct CellRun {
             if !isAllowed(failure) { result.problems.append("callers were told \(failure) (\(count) times)") }
         }
         if report.longest > Stand.deadline + .milliseconds(800) {
-            result.problems.append("an answer took \(report.longest) with a deadline of \(Stand.deadline)")
+            late("an answer took \(report.longest) with a deadline of \(Stand.deadline)")
         }
         client.forget()
     }
@@ -226,7 +236,7 @@ struct CellRun {
             if code == .tokenUnavailable, isProvoked { return true }
             return expectation.allowed.contains(code) || failure.isOpening && expectation.allowedForOpening.contains(code)
         case .cannotConnect: return cell.phase == .first || isCrash
-        case .connectionLost: return isCrash
+        case .connectionLost, .shutDown: return isCrash
         case .deadlineExceeded: return cell.trouble == .hang || cell.trouble == .hangOnce || isCrash
         default: return false
         }

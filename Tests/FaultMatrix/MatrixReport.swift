@@ -43,6 +43,8 @@ public struct MatrixReport: Sendable {
             lines += result.problems.map { "      " + $0.replacing("\n", with: "\n      ") }
         }
         if !lifeProblems.isEmpty { lines += ["", "at the end of daemons' lives:"] + lifeProblems.map { "  \($0)" } }
+        let late = results.filter { $0.isPassed && $0.isSecondTry }
+        if !late.isEmpty { lines += ["", "late at the first try, not at the second: " + late.map { "\($0.cell)" }.sorted().joined(separator: ", ")] }
         let longest = results.filter(\.isPassed).map(\.recovery).max() ?? .zero
         let errors = results.map(\.errors).reduce(0, +)
         lines += [

@@ -30,8 +30,8 @@ enum Reach {
 /// A run of the matrix counts what a daemon calls in all its life and fails if that is another set.
 public enum CalledFunctions {
     public static let byDaemon: [Function] = [
-        .initialize, .finalize, .getSlotList, .getTokenInfo, .openSession, .closeSession, .login, .findObjectsInit, .findObjects,
-        .findObjectsFinal, .getAttributeValue, .generateKey, .wrapKey, .destroyObject, .encryptInit, .encrypt, .decryptInit,
-        .decrypt, .generateRandom, .signInit, .sign, .setAttributeValue, .createObject,
+        .initialize, .finalize, .getSlotList, .getTokenInfo, .openSession, .closeSession, .getSessionInfo, .login,
+        .findObjectsInit, .findObjects, .findObjectsFinal, .getAttributeValue, .generateKey, .wrapKey, .destroyObject, .encryptInit, .encrypt,
+        .decryptInit, .decrypt, .generateRandom, .signInit, .sign, .setAttributeValue, .createObject,
     ]
 }

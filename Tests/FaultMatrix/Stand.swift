@@ -21,7 +21,7 @@ final class Stand {
     static let other = "other"
     static let deadline = Duration.seconds(1)
     /// After how long a call hangs for the daemon.
-    static let hungAfter = Duration.milliseconds(500)
+    static let hungAfter = Duration.milliseconds(700)
 
     init() async throws {
         faults = try FaultModule()
@@ -51,8 +51,9 @@ final class Stand {
             audit: "checkpoint-interval-ms = 150\ntoken-anchor-interval-ms = 100", auditFile: auditFile,
             keys: "look-interval-ms = 100", faults: faults)
         let text = try String(contentsOfFile: configurationFile, encoding: .utf8)
-        let own = "[token]\nhung-call-ms = \(Self.hungAfter / .milliseconds(1))\nhung-calls = 32\ncanary-interval-ms = 200\n"
-        try token.directory.write("custody.toml", text.replacing("[token]\n", with: own))
+        let own = "[token]\nhung-call-ms = \(Int(Self.hungAfter / .milliseconds(1)))\nhung-calls = 32\ncanary-interval-ms = 200\n"
+        let whole = text.replacing("[token]\n", with: own).replacing("\"state\"", with: "\"state-\(logNumber)\"")
+        try token.directory.write("custody.toml", whole)
     }
 
     // MARK: The daemon
@@ -98,7 +99,7 @@ final class Stand {
         process = nil
     }
 
-    /// The next daemon writes a log of its own.
+    /// The next daemon writes a log of its own, and knows of no other.
     func beginNewLog() throws {
         logNumber += 1
         try configure()

@@ -143,9 +143,15 @@ final class Traffic: Sendable {
     func openAll() async -> [String] {
         var lost: [String] = []
         for piece in wrapped {
-            let answer = await send([("unwrap", .unwrap(piece.blob, context: piece.context))]).first ?? nil
-            if case .unwrapped(let opened) = answer, opened.plaintext.exposed() == piece.plaintext { continue }
-            lost.append("a blob that was wrapped does not open as what it was")
+            var why = "no answer"
+            let isOpen = (try? await eventualValue("the blob", within: .seconds(5)) { () -> Bool? in
+                let before = self.report.failures
+                let answer = await self.send([("unwrap", .unwrap(piece.blob, context: piece.context))]).first ?? nil
+                if case .unwrapped(let opened) = answer { return opened.plaintext.exposed() == piece.plaintext }
+                why = self.report.failures.first { before[$0.key] != $0.value }?.key.description ?? why
+                return nil
+            }) ?? false
+            if !isOpen { lost.append("a blob that was wrapped does not open: \(why)") }
         }
         return lost
     }

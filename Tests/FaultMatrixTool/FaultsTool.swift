@@ -23,6 +23,8 @@ struct FaultsTool: AsyncParsableCommand {
     var stands = 8
     @Flag(help: "Print the cells and those that are not made, and run none.")
     var list = false
+    @Option(help: "A folder for what the daemons of failed cells have said.")
+    var logs: String?
     @Flag(help: "Name each cell as it is done.")
     var verbose = false
 
@@ -34,8 +36,12 @@ struct FaultsTool: AsyncParsableCommand {
             for (cell, reason) in Matrix.unmade { print("not made: \(cell): \(reason)") }
             return
         }
-        let isVerbose = verbose
+        let (isVerbose, logs) = (verbose, logs)
         let report = try await matrix.run(stands: stands) { result in
+            if let logs, !result.isPassed {
+                let name = "\(result.cell)".replacing("/", with: "_")
+                try? Data(result.daemonLog.utf8).write(to: URL(fileURLWithPath: "\(logs)/\(name).log"))
+            }
             guard isVerbose || !result.isPassed else { return }
             let line = "\(result.isPassed ? "ok" : "FAILED") \(result.cell) \(result.problems.joined(separator: "; "))\n"
             FileHandle.standardError.write(Data(line.utf8))
