@@ -9,6 +9,8 @@ public enum Phase: String, Sendable, Hashable, CaseIterable {
     case midLife = "mid-life"
     /// While several clients have requests under way.
     case load
+    /// Not the daemon: custodyctl meets it.
+    case tool = "custodyctl"
 }
 
 /// One cell of the matrix: what one function does at one time.

@@ -10,16 +10,21 @@ public struct Matrix: Sendable {
         ("C_GetFunctionList/*", "called once, when the library is loaded, before there is anything to be spoilt"),
         ("C_Decrypt/wrong-output/*", "a token that gives back other bytes and CKR_OK lies: the tag was checked inside it"),
         ("C_Sign/wrong-output/*", "`custodyctl audit verify` is what finds checkpoints with a wrong MAC"),
+        ("C_GetMechanismInfo/*, C_Logout/*", "nobody calls them"),
+        ("*/custodyctl with anything but a return value", "a command that hangs is ended by who has started it"),
         ("C_WrapKey/short-, wrong-, long-output/*", "the token must refuse the call, so that it gives nothing"),
     ]
 
     public init() {
         cells = []
-        for phase in Phase.allCases {
+        for phase in [Phase.first, .midLife, .load] {
             for function in CalledFunctions.byDaemon {
                 cells += Self.troubles(of: function).map { Cell(function: function, trouble: $0, phase: phase) }
             }
             cells += [.removal, .swap].map { Cell(function: nil, trouble: $0, phase: phase) }
+        }
+        for function in CalledFunctions.byTool {
+            cells += Self.codes(of: function).map { Cell(function: function, trouble: .code($0), phase: .tool) }
         }
     }
 
@@ -77,8 +82,17 @@ public struct Matrix: Sendable {
     private static func work(_ queue: CellQueue, _ onResult: @Sendable (CellResult) -> Void) async throws -> MatrixReport {
         var report = MatrixReport()
         var stand = try await Stand()
+        var toolStand: ToolStand?
         var names: [String] = []
         while let cell = await queue.next() {
+            if cell.phase == .tool {
+                let own = if let toolStand { toolStand } else { try await ToolStand() }
+                toolStand = own
+                let result = await own.run(cell)
+                report.results.append(result)
+                onResult(result)
+                continue
+            }
             var run = CellRun(cell, on: stand)
             var result = await run.run()
             names.append("\(cell)")

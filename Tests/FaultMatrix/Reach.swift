@@ -34,4 +34,11 @@ public enum CalledFunctions {
         .findObjectsInit, .findObjects, .findObjectsFinal, .getAttributeValue, .generateKey, .wrapKey, .destroyObject, .encryptInit, .encrypt,
         .decryptInit, .decrypt, .generateRandom, .signInit, .sign, .setAttributeValue, .createObject,
     ]
+
+    /// Those that custodyctl is run with; what else it calls, it calls as the daemon does.
+    public static let byTool: [Function] = [
+        .initialize, .finalize, .getInfo, .getSlotList, .getSlotInfo, .getTokenInfo, .getMechanismList, .initToken, .initPIN,
+        .setPIN, .openSession, .closeSession, .getSessionInfo, .login, .createObject, .destroyObject, .getAttributeValue,
+        .setAttributeValue, .findObjectsInit, .findObjects, .findObjectsFinal, .generateKey, .signInit, .sign,
+    ]
 }

@@ -74,7 +74,7 @@ final class Traffic: Sendable {
     func run() async {
         while !state.withLock({ $0.isEnding }) {
             await round()
-            try? await Task.sleep(for: .milliseconds(2))
+            try? await Task.sleep(for: .milliseconds(8))
         }
     }
 
