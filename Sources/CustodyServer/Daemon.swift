@@ -39,7 +39,8 @@ public struct Daemon: Service, CustomStringConvertible {
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
+        let door = try Self.door(custodian, configuration.server, group, log)
+        custodian.onDoorReport { door.report() }
 
         custodian.noteEventually(AuditEvent(
             "started",
@@ -72,6 +73,13 @@ public struct Daemon: Service, CustomStringConvertible {
         try await group.shutdownGracefully()
         audit.close()
         log.notice("custodyd has stopped")
+    }
+
+    /// Where waiting for the event loop holds nobody up.
+    private static func door(
+        _ custodian: Custodian, _ configuration: Configuration.Server, _ group: any EventLoopGroup, _ log: Logger
+    ) throws -> Door {
+        try Door(custodian: custodian, configuration: configuration, group: group, log: log)
     }
 
     private func harden() {

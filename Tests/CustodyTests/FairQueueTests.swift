@@ -130,7 +130,7 @@ import Testing
                     if let (user, number) = queue.popFirst() {
                         #expect(model[user]?.removeFirst() == number)
                     } else {
-                        #expect(model.values.allSatisfy(\.isEmpty))
+                        #expect(model.values.allSatisfy { $0.isEmpty })
                     }
                 case 8:
                     guard let taken = queue.popFirst() else { continue }
