@@ -38,6 +38,8 @@ public struct Daemon: Service, CustomStringConvertible {
             usesLimit: configuration.keys.usesPerVersion, log: log)
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
+        let manager = ServiceManager.ofEnvironment()
+        connection.onStateChange { manager?.say(status: $0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = try Self.door(custodian, configuration.server, group, log)
         custodian.onDoorReport { door.report() }
@@ -63,15 +65,28 @@ public struct Daemon: Service, CustomStringConvertible {
                 metadata: ["interval": "\(configuration.keys.lookInterval)"])
         }
 
-        try? await gracefulShutdown()
+        manager?.sayReady(custodian.tokenState)
+        await withTaskGroup(of: Void.self) { tasks in
+            // Past the bound of hanging calls it is let restart the daemon.
+            if let manager { tasks.addTask { await manager.feedWatchdog { custodian.isAlive } } }
+            tasks.addTask { try? await gracefulShutdown() }
+            await tasks.next()
+            tasks.cancelAll()
+        }
+        manager?.sayStopping()
         log.notice("shutting down")
         hangup.cancel()
         door.close()
         let drain = configuration.server.drain
-        try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
+        let isFinalized = try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
         await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
         audit.close()
+        guard isFinalized else {
+            // Its exit handlers crash while a call is inside.
+            log.warning("a call of the HSM's module does not return: custodyd leaves without finalising it")
+            _exit(0)
+        }
         log.notice("custodyd has stopped")
     }
 

@@ -14,6 +14,7 @@ import Testing
     private final class Hanging: TokenWork {
         let deadline: ContinuousClock.Instant
         let weight = 1
+        var isWaiting: Bool { seen.isEmpty }
         let isLetGo = DispatchSemaphore(value: 0)
         let events = Mutex<[String]>([])
 

@@ -24,6 +24,15 @@ public enum TokenState: Sendable {
         }
     }
 
+    /// Why it is so, if it is not as it should be.
+    var detail: String? {
+        switch self {
+        case .ready, .recovering: nil
+        case .degraded(_, let reason): reason
+        case .locked(let error), .unavailable(let error): error.cause ?? error.message
+        }
+    }
+
     /// Whether operations on keys are served.
     public var isServing: Bool {
         switch self {

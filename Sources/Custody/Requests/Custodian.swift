@@ -59,19 +59,26 @@ public final class Custodian: Sendable {
         notary?.start()
     }
 
-    /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for
-    /// as long as the module takes to let go.
-    public func stop(drainingFor patience: Duration) {
+    /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for some four times `patience`
+    /// at most: a module that does not return is not waited for.
+    ///
+    /// - Returns: False if the module could not be finalised, since a call hangs in it: its exit handlers must not run then.
+    @discardableResult
+    public func stop(drainingFor patience: Duration) -> Bool {
         pool.stop(drainingFor: patience)
         clerk.stop(within: patience)
         // Whatever comes after this is not covered by the last checkpoint.
         audit.noteEventually(AuditEvent("stopped"))
         notary?.stop()
-        connection.close()
+        let isFinalized = connection.close(within: max(patience, .seconds(1)))
         ledger.close()
+        return isFinalized
     }
 
     public var tokenState: TokenState { connection.tokenState }
+
+    /// Whether the HSM is called at all, so that a service manager need not restart the daemon.
+    public var isAlive: Bool { connection.isAlive }
 
     // MARK: Rules
 
@@ -118,7 +125,7 @@ public final class Custodian: Sendable {
             + "; correct the name, or make the key with `custodyctl key generate`"
     }
 
-    private func sawKeys(_ look: TokenConnection.Look) {
+    private func sawKeys(_ look: TokenKeeper.Look) {
         keyWatch.compare(look.ring)
         ledger.refresh()
         guard look.isFirst, let trouble = trouble(with: rulebook.withLock { $0 }.rules) else { return }
