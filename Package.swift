@@ -73,7 +73,7 @@ let package = Package(
             dependencies: [
                 "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-                .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "DequeModule", package: "swift-collections"), .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
         .target(
@@ -170,13 +170,17 @@ let package = Package(
         .executableTarget(
             name: "custody-load", dependencies: ["CustodyClient", "SecureMemory"], path: "Tests/CustodyLoad",
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-hostile",
+            dependencies: ["CustodyProtocol", "CSystemShim", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            path: "Tests/HostileClient", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
             dependencies: [
                 "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
-                "custodyd", "custodyctl", "custody-load",
+                "custodyd", "custodyctl", "custody-load", "custody-hostile",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -203,7 +207,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "CustodyProtocolTests", dependencies: ["CustodyProtocol", nioCore], swiftSettings: strict),
+            name: "CustodyProtocolTests",
+            dependencies: ["CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
