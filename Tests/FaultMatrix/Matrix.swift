@@ -4,7 +4,9 @@ import TestSupport
 
 /// All cells, and those that can't be.
 public struct Matrix: Sendable {
-    public var cells: [Cell]
+    public internal(set) var cells: [Cell]
+    /// Nothing was left out by choice.
+    var isWhole: Bool
     /// Cells that are not made, and why.
     public static let unmade: [(cell: String, reason: String)] = [
         ("C_GetFunctionList/*", "called once, when the library is loaded, before there is anything to be spoilt"),
@@ -16,6 +18,7 @@ public struct Matrix: Sendable {
     ]
 
     public init() {
+        isWhole = true
         cells = []
         for phase in [Phase.first, .midLife, .load] {
             for function in CalledFunctions.byDaemon {
@@ -54,6 +57,7 @@ public struct Matrix: Sendable {
 
     /// Keeps the cells whose name has all of these parts.
     public mutating func keep(function: String?, code: String?, phase: String?) {
+        isWhole = function == nil && code == nil && phase == nil
         cells = cells.filter { cell in
             (function == nil || cell.function?.rawValue == function || cell.function == nil && function == "token")
                 && (code == nil || cell.trouble.name == code) && (phase == nil || cell.phase.rawValue == phase)
@@ -69,6 +73,7 @@ public struct Matrix: Sendable {
         let queue = CellQueue(cells)
         let start = ContinuousClock.now
         var report = MatrixReport()
+        if isWhole { report.lifeProblems += try await DaemonLife.undeclaredCalls() }
         try await withThrowingTaskGroup(of: MatrixReport.self) { group in
             for _ in 0..<max(1, min(count, cells.count)) {
                 group.addTask { try await Self.work(queue, onResult) }
