@@ -155,6 +155,12 @@ let package = Package(
                 "CTestSupport", "Custody", "FaultControl", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "FaultMatrix", dependencies: ["CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport"],
+            path: "Tests/FaultMatrix", swiftSettings: strict),
+        .executableTarget(
+            name: "custody-faults", dependencies: ["FaultMatrix", "custodyd", "custodyctl", arguments],
+            path: "Tests/FaultMatrixTool", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
