@@ -28,6 +28,8 @@ let package = Package(
         .executable(name: "custody-mek", targets: ["custody-mek"]),
         .executable(name: "custody-bench", targets: ["custody-bench"]),
         .executable(name: "custody-mek-bench", targets: ["custody-mek-bench"]),
+        // For tests: the PKCS#11 module between a program and SoftHSM.
+        .library(name: "custody-fault-module", type: .dynamic, targets: ["FaultModule"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -145,10 +147,12 @@ let package = Package(
 
         // Tests; those that need a token make one of SoftHSM's.
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .target(name: "FaultControl", path: "Tests/FaultControl"),
+        .target(name: "FaultModule", dependencies: ["CPKCS11", "FaultControl"], path: "Tests/FaultModule"),
         .target(
             name: "TestSupport",
             dependencies: [
-                "CTestSupport", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
+                "CTestSupport", "Custody", "FaultControl", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
