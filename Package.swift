@@ -164,13 +164,23 @@ let package = Package(
         .executableTarget(
             name: "custody-load", dependencies: ["CustodyClient", "SecureMemory"], path: "Tests/CustodyLoad",
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-soak",
+            dependencies: [
+                "ByteEncoding", "CSystemShim", "CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
+                nioCore, arguments, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                // The programs that it starts.
+                "custodyd", "custodyctl",
+            ],
+            path: "Tests/Soak", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
             dependencies: [
                 "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
-                "custodyd", "custodyctl", "custody-load",
+                "custodyd", "custodyctl", "custody-load", "custody-soak",
             ],
             swiftSettings: strict),
         .testTarget(

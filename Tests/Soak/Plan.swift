@@ -1,0 +1,20 @@
+/// How a run goes.
+struct Plan: Sendable {
+    let duration: Duration
+    let seed: UInt64
+    let callers: Int
+    /// Of callers, between two requests.
+    let callerPause: Duration
+
+    /// Too short for chance: everything happens once, one thing right after the other.
+    var isShort: Bool { duration < .seconds(60) }
+    /// Between two things that happen, on average.
+    var pause: Duration { isShort ? .milliseconds(50) : .milliseconds(1_500) }
+    var hasLongRemoval: Bool { duration >= .seconds(120) }
+    var longRemoval: Duration { duration >= .seconds(30 * 60) ? .seconds(300) : .seconds(20) }
+    var longLife: Duration { max(.seconds(60), min(.seconds(600), duration / 5)) }
+    /// Between two moments at which everything rests.
+    var calmInterval: Duration { isShort ? .seconds(4) : .seconds(10) }
+    /// The time to warm up in a life, before what grows counts.
+    var warmUp: Duration { isShort ? .seconds(1) : .seconds(10) }
+}
