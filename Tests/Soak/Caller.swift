@@ -17,15 +17,18 @@ struct Caller: Sendable {
             let client = CustodyClient(.init(
                 socket: socket, connections: Int.random(in: 1...2, using: &random), deadline: random.duration(500...5_000)))
             for _ in 0..<Int.random(in: 20...400, using: &random) where !world.isOver {
-                await once(client, &random)
+                // Where everything rests no connection is left either.
+                guard await once(client, &random) else { break }
                 try? await Task.sleep(for: random.pause(mean: pause))
             }
             await client.shutdown()
+            try? await Task.sleep(for: .milliseconds(5))
         }
     }
 
-    private func once(_ client: CustodyClient, _ random: inout RandomSource) async {
-        guard world.enter() else { return }
+    /// False if everything has to rest.
+    private func once(_ client: CustodyClient, _ random: inout RandomSource) async -> Bool {
+        guard world.enter() else { return false }
         defer { world.left() }
         if random.oneIn(15) {
             let trials = (0..<Int.random(in: 2...24, using: &random)).map { _ in Trial.any(&random, judge.treasury) }
@@ -37,6 +40,7 @@ struct Caller: Sendable {
             let snapshot = world.snapshot()
             judge.judge(trial, await client.perform(trial.operation), since: snapshot)
         }
+        return true
     }
 
     /// Answers that a retry might put right are seen as they are.
@@ -85,7 +89,9 @@ struct Prober: Sendable {
             let client = CustodyClient(.init(socket: socket, deadline: .milliseconds(500)))
             // The kernel tells at connect who is there: a new client now and then.
             for _ in 0..<200 where !judge.world.isOver {
-                let trial = Trial.wrap(&random, key: "root")
+                guard judge.world.enter() else { break }
+                defer { judge.world.left() }
+                let trial = Trial.wrap(&random, key: "root", context: ["tenant": "prober"])
                 let snapshot = judge.world.snapshot()
                 var outcome: Judge.Outcome
                 do throws(CustodyClientError) {
@@ -94,20 +100,10 @@ struct Prober: Sendable {
                     outcome = .failure(error)
                 }
                 judge.judge(trial, outcome, since: snapshot)
-                judge.world.probed(began: snapshot.began, isServed: outcome.isServed)
+                judge.world.probed(began: snapshot.began, isServed: outcome.isDone)
                 try? await Task.sleep(for: .milliseconds(25))
             }
             await client.shutdown()
-        }
-    }
-}
-
-extension Result where Success == CustodyClient.Answer, Failure == CustodyClientError {
-    /// Done, or denied by the rules: the daemon serves.
-    fileprivate var isServed: Bool {
-        switch self {
-        case .success: true
-        case .failure(let error): error.code == .server(.denied)
         }
     }
 }

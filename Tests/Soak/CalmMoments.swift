@@ -63,8 +63,8 @@ final class CalmMoments: Sendable {
     /// What grew in each life that lasted long enough.
     var growths: [Growth] {
         Dictionary(grouping: vitals.withLock { $0 }, by: \.life).sorted { $0.key < $1.key }
-            // The session that keeps the login, and the workers'.
-            .compactMap { Growth($0.value, mostSessions: 1 + site.sessions) }
+            // The session that keeps the login, the audit log's, and the workers'.
+            .compactMap { Growth($0.value, mostSessions: 2 + site.sessions) }
     }
 
     /// Holds them against what is allowed.

@@ -26,13 +26,14 @@ final class Operators: Sendable {
 
     func run() async throws {
         var random = RandomSource(seed: plan.seed, part: "operators")
-        var due = Self.kinds.shuffled(using: &random)
+        let kinds = Self.kinds.filter { !plan.without.contains($0) }
+        var due = kinds.shuffled(using: &random)
         var auditFiles = 0
         var isBanned = false
         while !world.isOver {
             try await Task.sleep(for: random.pause(mean: plan.pause * 2))
             await gate.enter()
-            let kind = due.popLast() ?? random.element(Self.kinds)
+            let kind = due.popLast() ?? random.element(kinds)
             book.count("did \(kind)")
             book.note("operator: \(kind)")
             do {
@@ -50,6 +51,7 @@ final class Operators: Sendable {
             } catch {
                 book.violation(.wrong, "an operator's \(kind) failed: \(error)")
             }
+            if due.isEmpty { world.done("operators") }
             await gate.leave()
         }
         await client.shutdown()

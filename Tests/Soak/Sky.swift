@@ -13,12 +13,14 @@ struct Sky {
 
     /// For how long the daemon must serve without a failure until the disturbance counts as over: what was spoilt in an
     /// idle session shows later than at the first success.
-    private static let proof = Duration.seconds(1)
+    private let proof: Duration
 
     private var phase = Phase.clear(since: .now)
     private var name = ""
     /// Errors beyond those that any disturbance excuses.
     private(set) var tolerated: Set<ErrorCode> = []
+
+    init(proof: Duration) { self.proof = proof }
 
     var isClear: Bool { if case .clear = phase { true } else { false } }
 
@@ -58,7 +60,7 @@ struct Sky {
             phase = .recovering(since: since, firstSuccess: now)
             return .served(name, since.duration(to: now))
         case (true, let first?):
-            if first.duration(to: now) > Self.proof { phase = .clear(since: now) }
+            if first.duration(to: now) > proof { phase = .clear(since: now) }
             return nil
         case (false, _):
             // It serves, and fails again: the proof begins anew.

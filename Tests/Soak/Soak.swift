@@ -24,6 +24,9 @@ struct Soak: AsyncParsableCommand {
     @Option(help: "How many blobs are kept to be opened later and at the end.")
     var keep = 20_000
 
+    @Option(help: "What is not to happen, as the table calls it, such as 'login lost'; may be repeated.")
+    var without: [String] = []
+
     @Flag(help: "Print every event when it happens.")
     var verbose = false
 
@@ -36,13 +39,13 @@ struct Soak: AsyncParsableCommand {
     func run() async throws {
         let plan = Plan(
             duration: .milliseconds(Int(minutes * 60_000)), seed: seed ?? UInt64.random(in: 1...999_999), callers: callers,
-            callerPause: .milliseconds(pause))
+            callerPause: .milliseconds(pause), without: Set(without))
         say("custody-soak --minutes \(minutes) --seed \(plan.seed)")
         let started = ContinuousClock.now
         let book = Book(isVerbose: verbose)
         let site = try await Site(sessions: sessions)
         let host = Host(site, book)
-        let judge = Judge(world: World(book), book: book, treasury: Treasury(capacity: keep, seed: plan.seed))
+        let judge = Judge(world: World(book, proof: plan.proof), book: book, treasury: Treasury(capacity: keep, seed: plan.seed))
         try await host.start()
         try await host.life?.process.line(containing: "token ready")
         let stranger = try Stranger.start(site)
@@ -89,6 +92,8 @@ struct Soak: AsyncParsableCommand {
             group.addTask { try await calm.run() }
             group.addTask {
                 try await Task.sleep(for: plan.duration)
+                // Everything has to happen once, however slow the machine is.
+                try await eventually("everything to happen once", within: .seconds(300)) { world.isAllDone }
                 world.finish()
             }
             try await group.waitForAll()

@@ -54,8 +54,10 @@ extension Trial {
         return random.bytes(random.oneIn(20) ? Int.random(in: 1...4_096, using: &random) : Int.random(in: 1...300, using: &random))
     }
 
-    static func wrap(_ random: inout RandomSource, key name: String? = nil) -> Trial {
-        let (payload, key, context) = (payload(&random), name ?? key(&random), context(&random))
+    static func wrap(_ random: inout RandomSource) -> Trial { wrap(&random, key: key(&random), context: context(&random)) }
+
+    static func wrap(_ random: inout RandomSource, key: String, context: [String: String]) -> Trial {
+        let payload = payload(&random)
         return Trial(
             name: "wrap", operation: .wrap(SecretBytes(payload), key: key, context: context),
             expectation: .wraps(payload, context: context), key: key, isOfBannedTenant: isBanned(context))
@@ -103,7 +105,7 @@ extension Trial {
             if random.oneIn(2) { context["tenant", default: ""] += "x" } else { context["more"] = "" }
             return Trial(
                 name: "unwrap with a wrong context", operation: .unwrap(blob, context: context),
-                expectation: .fails([.decryptionFailed]), key: kept.key)
+                expectation: .fails([.decryptionFailed]), key: kept.key, isOfBannedTenant: isBanned(context))
         case .raw(let raw, let aad):
             return Trial(
                 name: "decrypt with a wrong AAD", operation: .decrypt(raw, aad: aad + [0]), expectation: .fails([.decryptionFailed]),

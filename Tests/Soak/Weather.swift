@@ -24,21 +24,25 @@ final class Weather: Sendable {
     func run() async throws {
         var random = RandomSource(seed: plan.seed, part: "weather")
         // Each kind once, then at random.
-        var due = (FaultChoice.kinds + Self.removals + Self.ends + ["PIN refused"] + (plan.hasLongRemoval ? ["long removal"] : []))
-            .shuffled(using: &random)
+        let kinds = (FaultChoice.kinds + Self.removals + ["PIN refused"] + (plan.hasLongRemoval ? ["long removal"] : []))
+            .filter { !plan.without.contains($0) }
+        let ends = Self.ends.filter { !plan.without.contains($0) }
+        var (due, dueEnds) = (kinds.shuffled(using: &random), ends.shuffled(using: &random))
         var endOfLife = lifetime(&random)
         while !world.isOver {
             try await Task.sleep(for: random.pause(mean: plan.pause))
             await gate.enter()
-            let isLifeOver = host.life.map { $0.began + endOfLife < .now } ?? true
+            // In a short run everything else comes before, so that one life has it all.
+            let isLifeOver = plan.isShort ? due.isEmpty : host.life.map { $0.began + endOfLife < .now } ?? true
             let kind: String
-            if isLifeOver {
-                kind = due.removeFirst { Self.ends.contains($0) } ?? random.element(Self.ends)
+            if isLifeOver, !ends.isEmpty {
+                kind = dueEnds.popLast() ?? random.element(ends)
                 endOfLife = lifetime(&random)
             } else {
-                kind = due.removeFirst { !Self.ends.contains($0) } ?? usual(&random)
+                kind = due.popLast() ?? usual(&random)
             }
-            if !world.isOver { try await disturb(kind, &random) }
+            if !plan.without.contains(kind), !world.isOver { try await disturb(kind, &random) }
+            if due.isEmpty, dueEnds.isEmpty { world.done("weather") }
             // Else the next one comes on top, or before the daemon is well again.
             if !random.oneIn(4) { try await clear() }
             await gate.leave()
@@ -55,7 +59,7 @@ final class Weather: Sendable {
 
     /// Most lives are short; some are long enough to see what grows.
     private func lifetime(_ random: inout RandomSource) -> Duration {
-        plan.isShort ? .seconds(2) : random.oneIn(4) ? plan.longLife : random.pause(mean: .seconds(30))
+        random.oneIn(4) ? plan.longLife : random.pause(mean: .seconds(30))
     }
 
     private func clear() async throws {
@@ -148,12 +152,5 @@ final class Weather: Sendable {
             }
         }
         world.calm("PIN refused", kind: "PIN refused")
-    }
-}
-
-extension Array {
-    /// Takes the first one out of which this holds.
-    mutating func removeFirst(where matches: (Element) -> Bool) -> Element? {
-        firstIndex(where: matches).map { remove(at: $0) }
     }
 }

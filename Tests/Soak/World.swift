@@ -4,7 +4,7 @@ import Synchronization
 /// What is true now, as far as the model needs it to judge an answer.
 final class World: Sendable {
     private struct State {
-        var sky = Sky()
+        var sky: Sky
         /// Whether the tenant `banned` is denied.
         var ban = Switch(false)
         /// Whether the key `second` is enabled.
@@ -17,6 +17,8 @@ final class World: Sendable {
         var isPaused = false
         var inFlight = 0
         var isOver = false
+        /// Who still has something to do that has to happen once.
+        var due: Set<String> = ["weather", "operators"]
     }
 
     /// What was known when a request began.
@@ -37,10 +39,13 @@ final class World: Sendable {
         let highest: UInt32
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let book: Book
 
-    init(_ book: Book) { self.book = book }
+    init(_ book: Book, proof: Duration) {
+        self.book = book
+        state = Mutex(State(sky: Sky(proof: proof)))
+    }
 
     // MARK: Requests
 
@@ -74,6 +79,9 @@ final class World: Sendable {
     var isIdle: Bool { state.withLock { $0.inFlight == 0 } }
 
     func finish() { state.withLock { $0.isOver = true } }
+    /// Everything that this one makes happen has happened once.
+    func done(_ who: String) { _ = state.withLock { $0.due.remove(who) } }
+    var isAllDone: Bool { state.withLock { $0.due.isEmpty } }
     var isOver: Bool { state.withLock { $0.isOver } }
 
     // MARK: The sky
