@@ -174,13 +174,23 @@ let package = Package(
             name: "custody-hostile",
             dependencies: ["CustodyProtocol", "CSystemShim", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             path: "Tests/HostileClient", swiftSettings: strict),
+        .executableTarget(
+            name: "custody-soak",
+            dependencies: [
+                "ByteEncoding", "CSystemShim", "CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
+                nioCore, arguments, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                // The programs that it starts.
+                "custodyd", "custodyctl",
+            ],
+            path: "Tests/Soak", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
             dependencies: [
                 "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
-                "custodyd", "custodyctl", "custody-load", "custody-hostile",
+                "custodyd", "custodyctl", "custody-load", "custody-hostile", "custody-soak",
             ],
             swiftSettings: strict),
         .testTarget(
