@@ -124,7 +124,7 @@ import Testing
             vault.custodian.start()
             try await eventually("a locked state") { vault.custodian.tokenState.name == "locked" }
             for _ in 0..<50 { #expect(await vault.code(operation) == .tokenLocked) }
-            guard case .status(let report) = try await vault.answer(.status), case .locked(let error) = report.token else {
+            guard case .status(let report) = try await vault.answer(.status), case .locked(let error) = report.token.state else {
                 throw Succeeded()
             }
             #expect(error.cause?.contains("C_Login returned CKR_PIN_INCORRECT") == true)
