@@ -216,6 +216,20 @@ let package = Package(
                 "custodyd", "custodyctl", "custody-mek", "people-service",
             ],
             swiftSettings: strict),
+        .target(
+            name: "Fuzzing",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "CustodyServer", "PKCS11", "SecureMemory", nioCore,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            path: "Tests/Fuzzing", exclude: ["Dictionaries"], resources: [.copy("Corpus")], swiftSettings: strict),
+        .testTarget(
+            name: "FuzzingTests",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "Fuzzing", "PKCS11", nioCore,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyProtocolTests",
             dependencies: ["CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
@@ -247,3 +261,10 @@ let package = Package(
             swiftSettings: strict),
     ]
 )
+
+// The program of scripts/fuzz has libFuzzer's main, so nothing else can build it.
+if Context.environment["CUSTODY_FUZZING"] != nil {
+    package.targets.append(.executableTarget(
+        name: "custody-fuzz", dependencies: ["Fuzzing"], path: "Tests/FuzzDriver",
+        swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}
