@@ -6,10 +6,10 @@ import SecureMemory
 import SwiftProtobuf
 
 /// Where the wire's messages become the domain's and back: the only place that knows both.
-enum WireMapping {
+package enum WireMapping {
     // MARK: Requests
 
-    static func items(_ operations: [WireOperation]) -> [CustodyRequest.Item] {
+    package static func items(_ operations: [WireOperation]) -> [CustodyRequest.Item] {
         operations.map { item($0, isAlone: operations.count == 1) }
     }
 
@@ -28,7 +28,7 @@ enum WireMapping {
         return CustodyRequest.Item(kind: kind, operation: mapped)
     }
 
-    static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
+    package static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
         pairs.isEmpty ? .empty : try EncryptionContext(pairs.map { .init(key: $0.key, value: $0.value) })
     }
 
