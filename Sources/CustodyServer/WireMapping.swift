@@ -6,10 +6,10 @@ import SecureMemory
 import SwiftProtobuf
 
 /// Where the wire's messages become the domain's and back: the only place that knows both.
-enum WireMapping {
+package enum WireMapping {
     // MARK: Requests
 
-    static func item(_ operation: WireOperation) -> CustodyRequest.Item {
+    package static func item(_ operation: WireOperation) -> CustodyRequest.Item {
         let kind = kind(operation)
         let mapped: Result<Custody.Operation, CustodyError>
         do throws(CustodyError) {
@@ -20,7 +20,7 @@ enum WireMapping {
         return CustodyRequest.Item(kind: kind, operation: mapped)
     }
 
-    static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
+    package static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
         pairs.isEmpty ? .empty : try EncryptionContext(pairs.map { .init(key: $0.key, value: $0.value) })
     }
 
