@@ -79,16 +79,25 @@ public final class Notary: Sendable {
 
     private func serve(_ desk: inout NotaryDesk, _ thread: CallingThread, isLast: Bool) {
         do throws(CustodyError) {
-            let link = try connection.acquire(thread)
-            defer { connection.release(thread) }
-            try thread.calling(within: connection.settings.hungAfter * 4) { () throws(CustodyError) in
-                try desk.serve(link, isLast: isLast)
+            if !desk.hasCompared {
+                try withLink(thread) { (link) throws(CustodyError) in try desk.readAnchors(link) }
+                // Reads all of a long log: the HSM is not held up by that, and it is no call that hangs.
+                try desk.compare()
             }
-            // Closed while nobody can finalise the module.
-            if isLast || thread.isGivenUp { desk.leave() }
+            try withLink(thread) { (link) throws(CustodyError) in
+                try desk.serve(link, isLast: isLast)
+                // Closed while nobody can finalise the module.
+                if isLast || thread.isGivenUp { desk.leave() }
+            }
         } catch {
             if thread.isGivenUp { desk.leave() }
             desk.postpone(error, by: Self.retryInterval)
         }
+    }
+
+    private func withLink(_ thread: CallingThread, _ body: (TokenLink) throws(CustodyError) -> Void) throws(CustodyError) {
+        let link = try connection.acquire(thread)
+        defer { connection.release(thread) }
+        try thread.calling(within: connection.settings.hungAfter * 4) { () throws(CustodyError) in try body(link) }
     }
 }
