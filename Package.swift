@@ -73,7 +73,7 @@ let package = Package(
             dependencies: [
                 "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-                .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "DequeModule", package: "swift-collections"), .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
         .target(
@@ -155,6 +155,12 @@ let package = Package(
                 "CTestSupport", "Custody", "FaultControl", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "FaultMatrix", dependencies: ["CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport"],
+            path: "Tests/FaultMatrix", swiftSettings: strict),
+        .executableTarget(
+            name: "custody-faults", dependencies: ["FaultMatrix", "custodyd", "custodyctl", arguments],
+            path: "Tests/FaultMatrixTool", swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
@@ -164,6 +170,10 @@ let package = Package(
         .executableTarget(
             name: "custody-load", dependencies: ["CustodyClient", "SecureMemory"], path: "Tests/CustodyLoad",
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-hostile",
+            dependencies: ["CustodyProtocol", "CSystemShim", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            path: "Tests/HostileClient", swiftSettings: strict),
         .executableTarget(
             name: "custody-soak",
             dependencies: [
@@ -180,7 +190,7 @@ let package = Package(
                 "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
-                "custodyd", "custodyctl", "custody-load", "custody-soak",
+                "custodyd", "custodyctl", "custody-load", "custody-hostile", "custody-soak",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -206,8 +216,24 @@ let package = Package(
                 "custodyd", "custodyctl", "custody-mek", "people-service",
             ],
             swiftSettings: strict),
+        .target(
+            name: "Fuzzing",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "CustodyServer", "PKCS11", "SecureMemory", nioCore,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            path: "Tests/Fuzzing", exclude: ["Dictionaries"], resources: [.copy("Corpus")], swiftSettings: strict),
         .testTarget(
-            name: "CustodyProtocolTests", dependencies: ["CustodyProtocol", nioCore], swiftSettings: strict),
+            name: "FuzzingTests",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "Fuzzing", "PKCS11", nioCore,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CustodyProtocolTests",
+            dependencies: ["CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
@@ -235,3 +261,10 @@ let package = Package(
             swiftSettings: strict),
     ]
 )
+
+// The program of scripts/fuzz has libFuzzer's main, so nothing else can build it.
+if Context.environment["CUSTODY_FUZZING"] != nil {
+    package.targets.append(.executableTarget(
+        name: "custody-fuzz", dependencies: ["Fuzzing"], path: "Tests/FuzzDriver",
+        swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -41,7 +41,8 @@ public struct Daemon: Service, CustomStringConvertible {
         let manager = ServiceManager.ofEnvironment()
         connection.onStateChange { manager?.say(status: $0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
+        let door = try Self.door(custodian, configuration.server, group, log)
+        custodian.onDoorReport { door.report() }
 
         custodian.noteEventually(AuditEvent(
             "started",
@@ -87,6 +88,13 @@ public struct Daemon: Service, CustomStringConvertible {
             _exit(0)
         }
         log.notice("custodyd has stopped")
+    }
+
+    /// Where waiting for the event loop holds nobody up.
+    private static func door(
+        _ custodian: Custodian, _ configuration: Configuration.Server, _ group: any EventLoopGroup, _ log: Logger
+    ) throws -> Door {
+        try Door(custodian: custodian, configuration: configuration, group: group, log: log)
     }
 
     private func harden() {

@@ -8,7 +8,7 @@ import PKCS11
 final class ServiceManager: Sendable {
     private let path: String
     /// In how much time it must hear from the daemon; nil if it does not watch.
-    private let watchdog: Duration?
+    let watchdog: Duration?
 
     /// - Parameter path: Of its socket; an abstract one begins with `@`.
     init(path: String, watchdog: Duration?) {

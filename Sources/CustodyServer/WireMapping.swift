@@ -6,13 +6,21 @@ import SecureMemory
 import SwiftProtobuf
 
 /// Where the wire's messages become the domain's and back: the only place that knows both.
-enum WireMapping {
+package enum WireMapping {
     // MARK: Requests
 
-    static func item(_ operation: WireOperation) -> CustodyRequest.Item {
+    package static func items(_ operations: [WireOperation]) -> [CustodyRequest.Item] {
+        operations.map { item($0, isAlone: operations.count == 1) }
+    }
+
+    private static func item(_ operation: WireOperation, isAlone: Bool) -> CustodyRequest.Item {
         let kind = kind(operation)
         let mapped: Result<Custody.Operation, CustodyError>
         do throws(CustodyError) {
+            // A report is much longer than what asks for it.
+            guard kind != .status || isAlone else {
+                throw CustodyError(.invalidRequest, "status must be the only operation of its request")
+            }
             mapped = .success(try self.operation(operation))
         } catch {
             mapped = .failure(error)
@@ -20,7 +28,7 @@ enum WireMapping {
         return CustodyRequest.Item(kind: kind, operation: mapped)
     }
 
-    static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
+    package static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
         pairs.isEmpty ? .empty : try EncryptionContext(pairs.map { .init(key: $0.key, value: $0.value) })
     }
 

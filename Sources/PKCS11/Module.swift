@@ -153,8 +153,15 @@ public final class Module: @unchecked Sendable {
     public func token(matching uri: TokenURI) throws(PKCS11Error) -> TokenInfo {
         var found: [TokenInfo] = []
         var others: [TokenInfo] = []
+        var failure: PKCS11Error?
         for slot in try slots(withToken: true) {
-            guard let raw = try? rawTokenInfo(slot) else { continue }
+            let raw: CK_TOKEN_INFO
+            do throws(PKCS11Error) {
+                raw = try rawTokenInfo(slot)
+            } catch {
+                failure = error
+                continue
+            }
             let info = TokenInfo(slot, raw)
             guard info.isInitialized else { continue }
             if uri.matches(raw, slot: slot) { found.append(info) } else { others.append(info) }
@@ -164,6 +171,8 @@ public final class Module: @unchecked Sendable {
             tokens.map { "'\($0.label)' (serial \($0.serial))" }.joined(separator: ", ")
         }
         if found.isEmpty {
+            // It may be the one that does not answer.
+            if let failure { throw failure }
             let there = others.isEmpty ? "the module shows no initialised token" : "there are \(list(others))"
             throw PKCS11Error(
                 code: .tokenNotFound,

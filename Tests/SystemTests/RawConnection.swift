@@ -31,6 +31,23 @@ final class RawConnection {
 
     func send(_ request: WireRequest, id: UInt32 = 1) throws { try send(Self.frame(request, id: id)) }
 
+    /// Sends on a thread of its own, until the daemon closes the connection or takes no more.
+    func sendInBackground(_ bytes: [UInt8], times: Int, thenFinish finishes: Bool = false) {
+        let own = dup(descriptor)
+        Thread.detachNewThread {
+            defer { close(own) }
+            for _ in 0..<times {
+                var sent = 0
+                while sent < bytes.count {
+                    let count = bytes[sent...].withUnsafeBytes { Glibc.send(own, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                    guard count > 0 else { return }
+                    sent += count
+                }
+            }
+            if finishes { shutdown(own, Int32(SHUT_WR)) }
+        }
+    }
+
     /// Ends the sending side.
     func finish() { shutdown(descriptor, Int32(SHUT_WR)) }
 

@@ -27,22 +27,25 @@ public final class RunningDaemon: Sendable {
     ///   - keys: Lines of its `[keys]`.
     ///   - rules: Its grants, denials and limits.
     ///   - faults: Stands between it and SoftHSM.
+    ///   - tokenLines: Further lines of its `[token]`.
+    ///   - environment: Of the daemon's process, besides this one's.
     public static func start(
         server: String = "", audit: String = "", auditFile: String = "audit.jsonl", keys: String = "", rules: String = everything,
-        faults: FaultModule? = nil
+        faults: FaultModule? = nil, tokenLines: String = "", environment: [String: String] = [:]
     ) async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
         try configure(
-            token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile, keys: keys, rules: rules, faults: faults)
+            token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile, keys: keys, rules: rules, faults: faults,
+            tokenLines: tokenLines)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
         guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
-        return try await RunningDaemon(token, faults)
+        return try await RunningDaemon(token, faults, environment)
     }
 
     /// Writes the configuration of a daemon on this token.
     public static func configure(
         _ token: SoftHSMToken, uri: String, server: String = "", audit: String = "", auditFile: String = "audit.jsonl",
-        keys: String = "", rules: String = everything, faults: FaultModule? = nil
+        keys: String = "", rules: String = everything, faults: FaultModule? = nil, tokenLines: String = ""
     ) throws {
         let environment = token.environment.merging(faults?.environment ?? [:]) { _, new in new }
         try token.directory.write(
@@ -56,6 +59,7 @@ public final class RunningDaemon: Sendable {
             module = "\(faults?.modulePath ?? token.modulePath)"
             uri = "\(uri)"
             pin-file = "pin"
+            \(tokenLines)
             environment = { \(environment.sorted(by: <).map { "\($0) = \"\($1)\"" }.joined(separator: ", ")) }
             [audit]
             file = "\(auditFile)"
@@ -75,10 +79,10 @@ public final class RunningDaemon: Sendable {
         try token.directory.write("custody.toml", text[..<start.lowerBound] + "\n[keys]\n" + rules)
     }
 
-    private init(_ token: SoftHSMToken, _ faults: FaultModule?) async throws {
+    private init(_ token: SoftHSMToken, _ faults: FaultModule?, _ environment: [String: String] = [:]) async throws {
         self.token = token
         self.faults = faults
-        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
+        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")], environment: environment)
         try await process.line(containing: "token ready")
     }
 

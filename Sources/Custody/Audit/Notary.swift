@@ -59,7 +59,9 @@ public final class Notary: Sendable {
     // MARK: The thread
 
     private func work(_ thread: CallingThread) {
-        var desk = NotaryDesk(audit: audit, settings: settings, log: log)
+        // A checkpoint and its anchors are some ten calls.
+        let patience = connection.settings.hungAfter * 4
+        var desk = NotaryDesk(audit: audit, settings: settings, thread: thread, patience: patience, log: log)
         while !isStopping.load(ordering: .acquiring) {
             let next = desk.nextDue
             let now = ContinuousClock.now
@@ -81,7 +83,7 @@ public final class Notary: Sendable {
         do throws(CustodyError) {
             if !desk.hasCompared {
                 try withLink(thread) { (link) throws(CustodyError) in try desk.readAnchors(link) }
-                // Reads all of a long log: the HSM is not held up by that, and it is no call that hangs.
+                // Reads all of a long log: nobody who waits for the connection is held up by that.
                 try desk.compare()
             }
             try withLink(thread) { (link) throws(CustodyError) in
@@ -90,14 +92,14 @@ public final class Notary: Sendable {
                 if isLast || thread.isGivenUp { desk.leave() }
             }
         } catch {
-            if thread.isGivenUp { desk.leave() }
-            desk.postpone(error, by: Self.retryInterval)
+            // Closed while the link is held, as the whole desk is.
+            if !thread.isGivenUp { desk.postpone(error, by: Self.retryInterval) }
         }
     }
 
     private func withLink(_ thread: CallingThread, _ body: (TokenLink) throws(CustodyError) -> Void) throws(CustodyError) {
         let link = try connection.acquire(thread)
         defer { connection.release(thread) }
-        try thread.calling(within: connection.settings.hungAfter * 4) { () throws(CustodyError) in try body(link) }
+        try body(link)
     }
 }

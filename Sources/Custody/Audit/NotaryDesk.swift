@@ -27,6 +27,8 @@ struct NotaryDesk {
     private let audit: AuditLog
     private let settings: AuditSettings
     private let log: Logger
+    private let thread: CallingThread
+    private let patience: Duration
     private var open: OpenSession?
     private var key: AuditKey?
     private var keyFound: ContinuousClock.Instant?
@@ -49,9 +51,14 @@ struct NotaryDesk {
     private static let keyLife = Duration.seconds(60)
     private static let keySearchInterval = Duration.seconds(3)
 
-    init(audit: AuditLog, settings: AuditSettings, log: Logger) {
+    /// - Parameters:
+    ///   - thread: Whose desk it is.
+    ///   - patience: For calls of the token.
+    init(audit: AuditLog, settings: AuditSettings, thread: CallingThread, patience: Duration, log: Logger) {
         self.audit = audit
         self.settings = settings
+        self.thread = thread
+        self.patience = patience
         self.log = log
         owner = TokenAnchor.owner(of: audit.path)
     }
@@ -107,8 +114,9 @@ struct NotaryDesk {
 
     /// Closes the session. The link must be held.
     mutating func leave() {
-        open = nil
         key = nil
+        guard open != nil else { return }
+        thread.calling(within: patience) { open = nil }
     }
 
     // MARK: Steps
@@ -214,12 +222,21 @@ struct NotaryDesk {
 
     /// After any error the session and what was found by it count no more. Whether the whole connection is lost is for its
     /// keeper and the workers to find out.
+    ///
+    /// A thread that was given up in the call brings nothing back: another one has the desk, and two must not write to the
+    /// log in turns.
     private mutating func calling<R>(_ body: (inout NotaryDesk) throws(PKCS11Error) -> R) throws(CustodyError) -> R {
+        let result: R
         do {
-            return try body(&self)
+            result = try thread.calling(within: patience) { () throws(PKCS11Error) in try body(&self) }
         } catch {
             leave()
             throw CustodyError(.tokenUnavailable, "the HSM makes no checkpoint", cause: "\(error)")
         }
+        guard !thread.isGivenUp else {
+            leave()
+            throw CustodyError(.tokenUnavailable, "the HSM makes no checkpoint")
+        }
+        return result
     }
 }

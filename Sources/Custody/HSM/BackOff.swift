@@ -1,21 +1,24 @@
-/// Pauses between attempts that fail: doubling, with up to a half more at random, so that many daemons do not ask a token
-/// that comes back all at once.
+/// Pauses between attempts that fail: from 100 ms to 30 s, each a quarter longer than the one before, so that it is always
+/// about a quarter of the time that has passed: a short fault is over soon after its end, a long one costs few attempts. Up
+/// to a half more at random keeps many daemons from asking a token that comes back all at once.
 struct BackOff {
-    private var failures = 0
-    private static let first = 100
-    private static let longest = 30_000
+    static let shortest = 100
+    static let longest = 30_000
+    /// For attempts that were no more than a look whether the token is there: it may be put back at any time.
+    static let longestLook = 900
+
+    private var base = 0
 
     /// The pause after one more failure.
     ///
-    /// - Parameter isLight: The attempt was no more than a look whether the token is there: that may be made every second,
-    ///   so that a token that is put back is used at once.
+    /// - Parameter isLight: The attempt was no more than a look whether the token is there.
     mutating func next(isLight: Bool) -> Duration {
-        let base = min(isLight ? 600 : Self.longest * 2 / 3, Self.first << min(failures, 9))
-        failures = min(failures + 1, 16)
-        return .milliseconds(base + Int.random(in: 0...base / 2))
+        base = min(max(Self.shortest, base + base / 4), Self.longest * 2 / 3)
+        let chosen = isLight ? min(base, Self.longestLook * 2 / 3) : base
+        return .milliseconds(chosen + Int.random(in: 0...chosen / 2))
     }
 
-    var hasFailures: Bool { failures > 0 }
+    var hasFailures: Bool { base > 0 }
 
-    mutating func reset() { failures = 0 }
+    mutating func reset() { base = 0 }
 }

@@ -57,7 +57,7 @@ final class TokenLink: Sendable {
     static func initialize(_ settings: TokenSettings, isFinalizeDue: Bool) throws(ConnectFailure) -> Module {
         do {
             return try Module(
-                settings.module, initializationString: settings.initializationString, acceptingInitialized: isFinalizeDue)
+                settings.module, initializationString: settings.initializationString, acceptingInitialized: true)
         } catch {
             throw ConnectFailure(
                 error: CustodyError(.tokenUnavailable, "the HSM can't be reached", cause: "\(error)", retryAfterMilliseconds: 1_000),

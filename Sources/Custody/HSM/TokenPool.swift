@@ -1,4 +1,3 @@
-import DequeModule
 import Dispatch
 import Foundation
 import Synchronization
@@ -7,6 +6,8 @@ import Synchronization
 protocol TokenWork: AnyObject, Sendable {
     /// When the caller stops waiting.
     var deadline: ContinuousClock.Instant { get }
+    /// Whose it is: users are served in turn.
+    var user: UInt32 { get }
     /// How many HSM operations it stands for.
     var weight: Int { get }
     /// Whether no worker has begun with it.
@@ -21,7 +22,7 @@ protocol TokenWork: AnyObject, Sendable {
     func abandon()
 }
 
-/// The threads that call the HSM, behind one bounded queue.
+/// The threads that call the HSM, behind one bounded queue that serves its users in turn.
 ///
 /// A worker takes several pieces at once, runs them on its session, and then answers them together: one audit write and
 /// one wake-up of the other side serve them all. A clock thread answers for pieces whose deadline passes, also while a
@@ -37,7 +38,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
     }
 
     private struct State {
-        var queue = Deque<Work>()
+        var queue: FairQueue<Work>
         var slots: [Slot]
         /// What threads had begun that hang in it.
         var stranded: [ObjectIdentifier: [Work]] = [:]
@@ -61,11 +62,13 @@ final class TokenPool<Work: TokenWork>: Sendable {
     private let batchWeight = 16
     private let clockTick = Duration.milliseconds(20)
 
+    /// - Parameter queueLimit: How many pieces may wait; half of them, of one user.
     init(_ connection: TokenConnection, workers: Int, queueLimit: Int) {
         self.connection = connection
         self.workers = workers
         self.queueLimit = queueLimit
-        state = Mutex(State(slots: Array(repeating: Slot(), count: workers)))
+        let queue = FairQueue<Work>(limit: queueLimit, limitPerUser: (queueLimit + 1) / 2, turn: batchWeight)
+        state = Mutex(State(queue: queue, slots: Array(repeating: Slot(), count: workers)))
     }
 
     func start() {
@@ -94,8 +97,11 @@ final class TokenPool<Work: TokenWork>: Sendable {
         let verdict: Verdict = state.withLock { state in
             guard !state.isStopping else { return .stopping }
             guard isAlive || state.slots.contains(where: { $0.thread != nil }) else { return .hanging }
-            guard state.queue.count < queueLimit else { return .full }
-            state.queue.append(work)
+            switch state.queue.append(work, of: work.user, weight: work.weight) {
+            case .admitted: break
+            case .full: return .full
+            case .userIsFull: return .userIsFull
+            }
             let wakeWorker = state.idleWorkers > 0
             if wakeWorker { state.idleWorkers -= 1 }
             let wakeClock = state.isClockIdle
@@ -105,6 +111,10 @@ final class TokenPool<Work: TokenWork>: Sendable {
         switch verdict {
         case .full:
             throw CustodyError(.overloaded, "the daemon has \(queueLimit) requests waiting for the HSM already", retryAfterMilliseconds: 50)
+        case .userIsFull:
+            throw CustodyError(
+                .overloaded, "you have half of the \(queueLimit) places for requests that wait for the HSM; the others are for other users",
+                retryAfterMilliseconds: 50)
         case .hanging:
             throw CustodyError(.tokenUnavailable, "calls of the HSM's module do not return", retryAfterMilliseconds: 1_000)
         case .stopping:
@@ -130,7 +140,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         let end = DispatchTime.now() + patience.dispatchInterval
         for _ in 0..<places where placeEmptied.wait(timeout: end) == .timedOut { break }
         let left = state.withLock { state in
-            defer { state.queue = [] }
+            defer { _ = state.queue.removeAll() }
             return state.outstanding
         }
         for work in left { work.abandon() }
@@ -179,7 +189,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
             let running = state.slots[index].running
             state.slots[index] = Slot()
             state.stranded[ObjectIdentifier(thread)] = running.filter { !$0.isWaiting }
-            for work in running.reversed() where work.isWaiting { state.queue.prepend(work) }
+            for work in running.reversed() where work.isWaiting { state.queue.prepend(work, of: work.user, weight: work.weight) }
             let wakeWorker = state.idleWorkers > 0 && !state.queue.isEmpty
             if wakeWorker { state.idleWorkers -= 1 }
             return (state.isStopping, wakeWorker)
@@ -246,6 +256,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
 
 private enum Verdict {
     case full
+    case userIsFull
     case hanging
     case stopping
     case accepted(wakeWorker: Bool, wakeClock: Bool)

@@ -63,7 +63,8 @@ struct TokenWorker: ~Copyable {
     /// Looks at the keys on the token.
     mutating func refreshKeys(unlessRecent: Bool) throws(Failure) {
         let catalog = connection.catalog
-        try run(patience: connection.settings.hungAfter * 4) { (session) throws(PKCS11Error) in
+        // A token that shows its keys may be unable to use them all the same.
+        try run(patience: connection.settings.hungAfter * 4, showsThatItWorks: false) { (session) throws(PKCS11Error) in
             try catalog.refresh(session, unlessRecent: unlessRecent)
         }
     }
@@ -71,7 +72,7 @@ struct TokenWorker: ~Copyable {
     /// Runs calls on the worker's session. If the session turns out to be dead they are run once more on a new one, so
     /// they must be safe to repeat.
     mutating func run<R>(
-        patience: Duration? = nil, _ body: (borrowing Session) throws(PKCS11Error) -> R
+        patience: Duration? = nil, showsThatItWorks: Bool = true, _ body: (borrowing Session) throws(PKCS11Error) -> R
     ) throws(Failure) -> R {
         let patience = patience ?? connection.settings.hungAfter
         var isSecondTry = false
@@ -80,7 +81,7 @@ struct TokenWorker: ~Copyable {
             do throws(PKCS11Error) {
                 let current = try openSession(link)
                 let result = try thread.calling(within: patience) { () throws(PKCS11Error) in try body(current.session) }
-                latestSuccess = .now
+                if showsThatItWorks { latestSuccess = .now }
                 return result
             } catch {
                 switch Fault(error) {

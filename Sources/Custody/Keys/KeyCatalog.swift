@@ -48,6 +48,8 @@ public final class KeyCatalog: Sendable {
         let (trials, isRecent) = state.withLock { state in (state.trials, state.isRecent(start)) }
         if unlessRecent, isRecent { return }
         let (ring, newTrials) = try look(session, trials)
+        // To a session that lives on without the login the token shows no private object, as if all keys had been removed.
+        guard try session.isUserLoggedIn() else { throw PKCS11Error(.getSessionInfo, .userNotLoggedIn) }
         state.withLock { state in
             // Two looks at once: the later one is nearer the truth.
             if let latest = state.lookedAt, latest > start { return }
@@ -119,7 +121,8 @@ public final class KeyCatalog: Sendable {
             var objections = ProofOfCustody.objections(candidate.attributes)
             if objections.isEmpty {
                 let proofKey = ProofKey(object: candidate.object, id: id)
-                let trial = trials[proofKey] ?? ProofOfCustody.tryToExport(candidate.object, session)
+                let trial: ProofOfCustody.Trial
+                if let earlier = trials[proofKey] { trial = earlier } else { trial = try ProofOfCustody.trial(of: candidate.object, session) }
                 // An inconclusive one is not kept: it is made again at the next look.
                 if case .inconclusive = trial {} else { newTrials[proofKey] = trial }
                 objections = trial.objections(isExtractable: candidate.attributes.bool(.extractable))

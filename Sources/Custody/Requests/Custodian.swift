@@ -18,6 +18,8 @@ public final class Custodian: Sendable {
     private let rulebook: Mutex<Rulebook>
     /// Reads the configuration anew for whoever may ask for that.
     private let reload = Mutex<(@Sendable () throws(CustodyError) -> ConfigurationReport)?>(nil)
+    /// Tells of the door.
+    private let door = Mutex<(@Sendable () -> DoorReport)?>(nil)
     /// Why the latest attempt to load a configuration changed nothing.
     private let reloadFailure = Mutex<String?>(nil)
 
@@ -141,12 +143,17 @@ public final class Custodian: Sendable {
         let judgements = request.items.map { Judgement($0, of: request.principal, rulebook, ring) }
         do throws(CustodyError) {
             // What the HSM is not needed for must not wait for it, nor fill the queue that the others wait in.
-            if judgements.contains(where: \.needsToken) {
+            let needsToken = judgements.contains(where: \.needsToken)
+            if needsToken, !judgements.contains(where: { $0.refusal != nil }) {
                 try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
             } else {
+                // A batch of both waits as long as its refused operations alone would.
                 try clerk.submit(
-                    .init(request: request, judgements: judgements, completion: completion),
-                    isHeld: judgements.contains(where: \.isHeldBack))
+                    .init(
+                        request: request, judgements: judgements, account: rulebook.policy.account(of: request.principal),
+                        matter: needsToken ? .proceed { self.proceed(request, judgements, rulebook, completion) } : .record,
+                        completion: completion),
+                    units: request.lineUnits { !judgements[$0].needsToken }, isHeld: judgements.contains(where: \.isHeldBack))
             }
         } catch {
             // No decision took effect, so there is nothing to record; the count shows in Status.
@@ -154,6 +161,25 @@ public final class Custodian: Sendable {
             completion(request.items.map { _ in .failure(error) })
         }
     }
+
+    /// Takes a request to the HSM that had to wait before.
+    private func proceed(
+        _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ completion: @escaping @Sendable (CustodyReply) -> Void
+    ) {
+        do throws(CustodyError) {
+            try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
+        } catch {
+            counts.addFailures(request.items.count)
+            completion(request.items.map { _ in .failure(error) })
+        }
+    }
+
+    /// On which account a caller's use of the daemon goes: its uid's, or one for all whom no grant names, who may do nothing
+    /// here. Whoever can be many users, such as root of a user namespace, gains nothing by it.
+    public func account(of principal: Principal) -> UInt32 { rulebook.withLock { $0 }.policy.account(of: principal) }
+
+    /// Who tells of the door for Status.
+    public func onDoorReport(_ body: @escaping @Sendable () -> DoorReport) { door.withLock { $0 = body } }
 
     /// Writes records; returns the error that must be answered instead if they can't be written.
     func write(_ records: [AuditRecord]) -> CustodyError? {
@@ -233,6 +259,6 @@ public final class Custodian: Sendable {
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
             configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
-            usesCountedSince: ledger.since)
+            usesCountedSince: ledger.since, door: door.withLock { $0 }?())
     }
 }

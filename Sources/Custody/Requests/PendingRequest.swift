@@ -66,6 +66,7 @@ final class PendingRequest: TokenWork {
     }
 
     var deadline: ContinuousClock.Instant { request.deadline }
+    var user: UInt32 { request.principal.uid }
     var weight: Int { request.items.count }
 
     var isWaiting: Bool {

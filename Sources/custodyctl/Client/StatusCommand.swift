@@ -32,6 +32,11 @@ struct StatusCommand: AsyncParsableCommand {
             ?? "\(token.state): \(token.detail ?? "")")
         table.add("operations", "\(document.operations.allowed) allowed, \(document.operations.denied) denied, \(document.operations.failed) failed")
         table.add("queue", "\(document.queue.waiting) of \(document.queue.limit)")
+        let door = document.door
+        table.add(
+            "clients",
+            "\(door.connections) of \(door.connectionsLimit) connections, \(door.bytesInFlight / 1_024) of \(door.bytesInFlightLimit / 1_024) KiB in flight; turned away: \(door.connectionsRefused) connections, \(door.requestsRefused) requests")
+        if let detail = door.detail { table.add("", "TROUBLE: \(detail)") }
         let rules = document.configuration
         table.add("configuration", "\(rules.file), loaded \(rules.loaded ?? "never"): \(rules.grants) grants, \(rules.denials) denials, \(rules.limits) limits")
         if let detail = rules.detail { table.add("", "TROUBLE: \(detail)") }
