@@ -33,11 +33,12 @@ public struct RequestShape: Sendable, Equatable {
         var others = 0
         while let field = try request.next() {
             switch field.number {
-            case 1:
+            // Of another wire type they are unknown fields.
+            case 1 where field.content != nil:
                 operations += 1
                 guard operations <= Frame.batchLimit else { throw .operations }
                 try countOperation(body, field.content)
-            case 3:
+            case 3 where field.content != nil:
                 labels += 1
                 labelBytes += field.content?.count ?? 0
                 guard labels <= Self.fieldsOfOperation else { throw .fields }
@@ -50,7 +51,7 @@ public struct RequestShape: Sendable, Equatable {
     }
 
     private mutating func countOperation(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { throw .malformed }
+        guard let content else { return }
         var operation = Fields(body, content)
         var kinds = 0
         while let kind = try operation.next() {
@@ -80,7 +81,7 @@ public struct RequestShape: Sendable, Equatable {
     }
 
     private mutating func countPair(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { throw .malformed }
+        guard let content else { return }
         var pair = Fields(body, content)
         var count = 0
         while try pair.next() != nil {

@@ -109,8 +109,10 @@ import Testing
         #expect(limits.fit(intoDescriptors: 1_024) == 1_024)
         #expect(limits.connections == 1_024 - 128 - 8)
         #expect(limits.fit(intoDescriptors: 100) == 100)
+        #expect(limits.connections == 67)
+        #expect(limits.connectionsPerUser == 67)
+        #expect(limits.fit(intoDescriptors: 8) == 8)
         #expect(limits.connections == 1)
-        #expect(limits.connectionsPerUser == 1)
     }
 
     @Test func settingsThatContradictEachOther() throws {

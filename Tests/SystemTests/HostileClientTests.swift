@@ -59,9 +59,8 @@ import Testing
         let overloaded = answers.filter(\.hasError).map(\.error)
         #expect(overloaded.count > 50)
         #expect(overloaded.allSatisfy { $0.code == ErrorCode.overloaded.rawValue && $0.message.contains("requests-in-flight-per-user") })
-        try await daemon.withClient { client in
-            #expect(try await client.status().door.requestsRefused == UInt64(overloaded.count))
-        }
+        let status = try await daemon.withClient { client in try await client.status() }
+        #expect(status.door.requestsRefused == UInt64(overloaded.count))
     }
 
     @Test func memoryOfOneUser() async throws {
@@ -185,14 +184,15 @@ import Testing
         arguments: ["connect", "garbage", "half", "empty", "fat", "status", "denied", "unwrap", "batch", "deaf"])
     func aFloodOfOneUserCostsTheOthersNoCall(_ kind: String) async throws {
         let daemon = try await RunningDaemon.start(
-            server: "write-timeout-ms = 2000\nframe-timeout-ms = 1000", rules: RunningDaemon.everything + Hostile.grant)
+            server: "write-timeout-ms = 2000\nframe-timeout-ms = 1000\nrequests-in-flight-per-user = 16", rules: RunningDaemon.everything + Hostile.grant)
         let blob = Array(try await daemon.withClient { try await $0.wrap(SecretBytes([7]), key: "root", context: ["tenant": "acme"]).blob })
         let hostile = try await Hostile(daemon, kind, connections: 20, blob: blob)
-        for round in 1...60 {
+        for round in 1...20 {
             // Without the client's own patience: nothing is tried again.
             let connection = try RawConnection(daemon.socket)
             for id in UInt32(1)...5 {
-                try connection.send(WireRequest(.unwrap(blob)), id: id)
+                // How long it takes is for `scripts/bench-hostile` to tell.
+                try connection.send(.with { $0.operations = [.unwrap(blob)]; $0.deadlineMs = 60_000 }, id: id)
                 let answer = try #require(try connection.receive(), "round \(round)")
                 #expect(answer.id == id)
                 #expect(answer.response.results.first?.unwrapped.plaintext == Data([7]), "round \(round): \(answer.response)")
@@ -221,6 +221,19 @@ import Testing
         #expect(records.allSatisfy { $0["decision"] as? String == "denied" })
     }
 
+    /// A descriptor that takes long to close would be closed on the daemon's event loop.
+    @Test func descriptorsAreNotTaken() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        let failure = connection.sendDescriptor()
+        if failure == 0 {
+            print("this kernel is older than 6.16: a socket can't refuse descriptors")
+        } else {
+            #expect(failure == EPERM)
+        }
+        try await expectServed(daemon)
+    }
+
     // MARK: Descriptors
 
     @Test func descriptorsRunOut() async throws {
@@ -232,7 +245,7 @@ import Testing
             let result = try await run("prlimit", arguments: ["--pid", "\(daemon.process.processID)", "--nofile=\(descriptors):4096"])
             #expect(result.status == .exited(0), "\(result.errors)")
         }
-        try await limit(open + 20)
+        try await limit(2 * open)
         var others: [RawConnection] = []
         var refusal: String?
         for _ in 0..<60 {
@@ -254,7 +267,6 @@ import Testing
         try await limit(10)
         _ = try? RawConnection(daemon.socket)
         try await eventually("the trouble") { try await connected.status().door.detail.contains("new connections are refused") }
-        #expect(try await connected.unwrap(blob).plaintext.exposed() == [7])
         try await limit(2_000)
         try await eventually("an end of the trouble") { try await connected.status().door.detail.isEmpty }
         try await expectServed(daemon)
@@ -267,7 +279,7 @@ import Testing
         let daemon = try ChildProcess(
             "prlimit", arguments: ["--nofile=400:400", Products.directory + "/custodyd", "--config", token.directory.file("custody.toml")])
         let line = try await daemon.line(containing: "limit of open files is too low")
-        #expect(line.contains("connections=264"))
+        #expect(line.contains("connections=292"))
         #expect(line.contains("configured=5000"))
     }
 }

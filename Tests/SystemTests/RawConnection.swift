@@ -48,6 +48,25 @@ final class RawConnection {
         }
     }
 
+    /// Sends a byte with a descriptor (SCM_RIGHTS). Returns the errno, or 0.
+    func sendDescriptor() -> Int32 {
+        var byte: UInt8 = 0x43
+        // struct cmsghdr and one int, as cmsg(3) lays them out on 64-bit Linux.
+        var control: (length: Int, level: Int32, type: Int32, descriptor: Int32, padding: Int32) =
+            (20, SOL_SOCKET, Int32(SCM_RIGHTS), STDIN_FILENO, 0)
+        return withUnsafeMutablePointer(to: &byte) { byte in
+            withUnsafeMutableBytes(of: &control) { control in
+                var content = iovec(iov_base: byte, iov_len: 1)
+                return withUnsafeMutablePointer(to: &content) { content in
+                    var message = msghdr()
+                    (message.msg_iov, message.msg_iovlen) = (content, 1)
+                    (message.msg_control, message.msg_controllen) = (control.baseAddress, control.count)
+                    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL)) == 1 ? 0 : errno
+                }
+            }
+        }
+    }
+
     /// Ends the sending side.
     func finish() { shutdown(descriptor, Int32(SHUT_WR)) }
 

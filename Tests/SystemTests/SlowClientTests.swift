@@ -2,6 +2,7 @@ import CustodyClient
 import CustodyProtocol
 import Foundation
 import SecureMemory
+import SwiftProtobuf
 import TestSupport
 import Testing
 
@@ -12,6 +13,11 @@ import Testing
             let wrapped = try await client.wrap(SecretBytes([1, 2, 3]), key: "root")
             #expect(try await client.unwrap(wrapped.blob).plaintext.exposed() == [1, 2, 3])
         }
+    }
+
+    /// A frame of many such operations, whose answer is as long; the machine may take its time with it.
+    private func longFrame(_ blob: [UInt8], _ count: Int) throws -> [UInt8] {
+        try RawConnection.frame(.with { $0.operations = Array(repeating: .unwrap(blob), count: count); $0.deadlineMs = 60_000 }, id: 1)
     }
 
     private func longBlob(_ connection: RawConnection) throws -> [UInt8] {
@@ -76,11 +82,11 @@ import Testing
 
     /// Asks for long answers again and again and reads none of them.
     @Test(arguments: [false, true]) func answersThatNobodyReads(_ isHalfClosed: Bool) async throws {
-        let daemon = try await RunningDaemon.start(server: "write-timeout-ms = 1000\nmemory-mib-per-connection = 4")
+        let daemon = try await RunningDaemon.start(server: "write-timeout-ms = 500\nmemory-mib-per-connection = 4")
         let blob = try longBlob(try RawConnection(daemon.socket))
-        let frame = try RawConnection.frame(.with { $0.operations = Array(repeating: .unwrap(blob), count: 30) }, id: 1)
+        let frame = try longFrame(blob, 30)
         func pester() throws -> [RawConnection] {
-            let deaf = try (0..<8).map { _ in try RawConnection(daemon.socket) }
+            let deaf = try (0..<4).map { _ in try RawConnection(daemon.socket) }
             for connection in deaf { connection.sendInBackground(frame, times: isHalfClosed ? 2 : 20, thenFinish: isHalfClosed) }
             return deaf
         }
@@ -98,10 +104,10 @@ import Testing
                 _ = try await client.unwrap(blob, context: ["tenant": "acme"])
                 return try await client.status().door.connections == 1
             }
-            // 8 connections of at most 4 MiB, a few times over; 20 frames each would be 320 MiB, and as much in answers.
-            #expect(most - before < 200)
+            // 4 connections of at most 4 MiB, a few times over; 20 frames each would be 160 MiB, and as much in answers.
+            #expect(most - before < 120)
             let door = try await client.status().door
-            #expect(door.connectionsRefused >= 16)
+            #expect(door.connectionsRefused >= 8)
             #expect(door.bytesInFlight < 1_000_000)
         }
         #expect(!daemon.logLines("does not take its answers").isEmpty)
@@ -130,12 +136,12 @@ import Testing
         let daemon = try await RunningDaemon.start(server: "memory-mib-per-connection = 1")
         let connection = try RawConnection(daemon.socket)
         let blob = try longBlob(connection)
-        let frame = try RawConnection.frame(.with { $0.operations = Array(repeating: .unwrap(blob), count: 10) }, id: 1)
+        let frame = try longFrame(blob, 10)
         connection.sendInBackground(frame, times: 20)
         for _ in 0..<20 {
             let answer = try #require(try connection.receive())
             #expect(answer.response.results.count == 10)
-            #expect(answer.response.results.allSatisfy { $0.unwrapped.plaintext.count == 65_536 })
+            #expect(answer.response.results.allSatisfy { $0.unwrapped.plaintext.count == 65_536 }, "\(answer.response.results.map(\.error.message))")
         }
     }
 }

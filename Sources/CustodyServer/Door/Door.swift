@@ -42,7 +42,7 @@ final class Door: Sendable {
         self.log = DoorLog(log)
         eventLoop = group.next()
         var limits = DoorLimits(configuration)
-        if let descriptors = limits.fit(intoDescriptors: Int(sysconf(Int32(_SC_OPEN_MAX)))) {
+        if let descriptors = limits.fit(intoDescriptors: Self.descriptorLimit) {
             log.warning(
                 "the limit of open files is too low for `connections` under [server]: fewer are accepted; raise LimitNOFILE of the unit, or lower `connections`",
                 metadata: ["connections": "\(limits.connections)", "configured": "\(configuration.connections)", "limit": "\(descriptors)"])
@@ -94,37 +94,52 @@ final class Door: Sendable {
         ]
         Self.refuseDescriptors(socket.socket.descriptor)
         var spare = SpareDescriptor()
-        var isStarved = false
         while !state.withLock({ $0.isClosed }) {
+            let isStarved = state.withLock { $0.trouble != nil }
             let ready = poll(&descriptors, 2, isStarved ? 100 : -1)
-            if isStarved, spare.isOneOfSeveral() {
-                isStarved = false
+            if isStarved, spare.isThereOne(below: Self.room) {
                 state.withLock { $0.trouble = nil }
                 log.logger.notice("there are descriptors again: new connections are served")
             }
             guard ready > 0, descriptors[0].revents != 0 else { continue }
             let connection = csystem_accept(socket.socket.descriptor)
             if connection >= 0 {
+                guard Int(connection) < Self.room else {
+                    refuse(connection, starve(EMFILE))
+                    continue
+                }
                 admit(connection)
             } else if [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(-connection) {
-                let reason = "new connections are refused: \(String(cString: strerror(-connection))); raise LimitNOFILE of the unit, or lower `connections` under [server]"
-                if !isStarved {
-                    isStarved = true
-                    state.withLock { $0.trouble = reason }
-                    log.logger.error("\(reason); connected clients are served on")
-                }
+                let reason = starve(-connection)
                 var isRefused = false
                 spare.lend {
                     let connection = csystem_accept(socket.socket.descriptor)
                     guard connection >= 0 else { return }
                     isRefused = true
-                    budget.noteClosed()
                     refuse(connection, reason)
                 }
                 // Until a descriptor is free again; the stop pipe ends the wait.
                 if !isRefused { _ = poll(&descriptors[1], 1, 100) }
             }
         }
+    }
+
+    /// The numbers that connections' descriptors may have: the kernel gives the lowest that is free. Asked anew each time, since
+    /// the limit can be changed from outside.
+    private static var room: Int { DoorLimits.descriptorsForConnections(of: descriptorLimit) }
+
+    private static var descriptorLimit: Int { Int(sysconf(Int32(_SC_OPEN_MAX))) }
+
+    /// Says, once, that there is nothing to serve new connections with. Returns what to tell them.
+    private func starve(_ error: Int32) -> String {
+        let reason = "new connections are refused: \(String(cString: strerror(error))); raise LimitNOFILE of the unit, or lower `connections` under [server]"
+        budget.noteClosed()
+        let isNew = state.withLock { state in
+            defer { state.trouble = reason }
+            return state.trouble == nil
+        }
+        if isNew { log.logger.error("\(reason); connected clients are served on") }
+        return reason
     }
 
     /// Nobody may send descriptors along (SO_PASSRIGHTS, Linux 6.16; its connections inherit it). They would be closed on the

@@ -1,5 +1,4 @@
 import Custody
-import Glibc
 
 /// What clients may take of the daemon. Each has its setting in `[server]`, which the message to whoever is past it names.
 struct DoorLimits: Sendable {
@@ -37,13 +36,14 @@ struct DoorLimits: Sendable {
         longestDeadline = server.longestDeadline
     }
 
-    /// Descriptors that connections leave to the audit log, the state, the PIN's file and the HSM's module.
-    static let otherDescriptors = 128
+    /// How many descriptors may be in use when a connection comes: the others are for the audit log, the state, the PIN's file
+    /// and the HSM's module, to which a missing descriptor can look like a missing key.
+    static func descriptorsForConnections(of limit: Int) -> Int { limit - min(128, limit / 4) }
 
     /// Lowers the number of connections to what the process' limit of open files has room for. Returns that limit if it was
     /// too low.
-    mutating func fit(intoDescriptors limit: Int = sysconf(Int32(_SC_OPEN_MAX))) -> Int? {
-        let room = max(1, limit - Self.otherDescriptors - reservedConnections)
+    mutating func fit(intoDescriptors limit: Int) -> Int? {
+        let room = max(1, Self.descriptorsForConnections(of: limit) - reservedConnections)
         guard limit > 0, connections > room else { return nil }
         connections = room
         connectionsPerUser = min(connectionsPerUser, room)

@@ -18,12 +18,12 @@ struct SpareDescriptor: ~Copyable {
         descriptor = Self.take()
     }
 
-    /// Whether there are descriptors beside it again.
-    mutating func isOneOfSeveral() -> Bool {
+    /// Whether the next connection would find a descriptor below this number.
+    mutating func isThereOne(below number: Int) -> Bool {
         if descriptor < 0 { descriptor = Self.take() }
         let other = Self.take()
         guard other >= 0 else { return false }
         close(other)
-        return descriptor >= 0
+        return descriptor >= 0 && other < number
     }
 }
