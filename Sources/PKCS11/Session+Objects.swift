@@ -7,6 +7,9 @@ public struct ObjectHandle: Sendable, Hashable {
 
 /// Objects on the token (PKCS#11 v2.40 section 5.7).
 extension Session {
+    /// No token holds as many.
+    private static var objectLimit: Int { 100_000 }
+
     /// The objects that match every attribute of the template. The class is always part of the search: labels and ids
     /// may repeat across classes.
     public func objects(_ objectClass: ObjectClass, matching template: [Attribute] = []) throws(PKCS11Error) -> [ObjectHandle] {
@@ -19,6 +22,10 @@ extension Session {
             while true {
                 var count: CK_ULONG = 0
                 try module.call(.findObjects, module.functions.pointee.C_FindObjects) { $0(handle, &batch, 64, &count) }
+                // A search that never ends would take all memory.
+                guard count <= 64, found.count < Self.objectLimit else {
+                    throw PKCS11Error(code: .wrongOutput, message: "C_FindObjects gives more objects than it was asked for, or ever more of them")
+                }
                 found += batch.prefix(Int(clamping: count)).map(ObjectHandle.init)
                 if count == 0 { break }
             }
