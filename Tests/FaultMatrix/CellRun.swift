@@ -20,7 +20,7 @@ struct CellRun {
     /// in one.
     private static let looking = 4
     /// A daemon that was ended has to be started first.
-    private static let patienceForStart = Duration.seconds(6)
+    private static let patienceForStart = Duration.seconds(15)
 
     init(_ cell: Cell, on stand: Stand) {
         self.cell = cell
@@ -67,7 +67,10 @@ struct CellRun {
         let needsNewLog = cell.function.map { Reach($0) } == .newLog
         if cell.phase == .first || stand.isDisturbed || stand.processID == nil || needsNewLog {
             for problem in try await stand.stop() { result.problems.append("before: \(problem)") }
-            if needsNewLog { try stand.beginNewLog() }
+            if needsNewLog || stand.hasLongLog {
+                for problem in try await stand.auditProblems() { result.problems.append("before: \(problem)") }
+                try stand.beginNewLog()
+            }
             if cell.phase != .first {
                 // Without a checkpoint there is no anchor yet.
                 let delaying = needsNewLog ? stand.faults.arm(.returns(.deviceError), on: .signInit) : nil

@@ -39,6 +39,7 @@ extension Matrix {
         "C_GetTokenInfo/login-lost/mid-life",
         "C_OpenSession/login-lost/mid-life",
         "C_OpenSession/sessions-lost/mid-life",
+        "C_FindObjects/long-output/first",
         "C_GenerateKey/CKR_USER_NOT_LOGGED_IN/mid-life",
         "C_WrapKey/CKR_PIN_EXPIRED/mid-life",
         "C_GetTokenInfo/CKR_DEVICE_ERROR/custodyctl",
