@@ -161,6 +161,11 @@ let package = Package(
         .executableTarget(
             name: "custody-faults", dependencies: ["FaultMatrix", "custodyd", "custodyctl", arguments],
             path: "Tests/FaultMatrixTool", swiftSettings: strict),
+        .testTarget(
+            name: "FaultMatrixTests",
+            // The programs are those that the stands start.
+            dependencies: ["FaultMatrix", "custodyd", "custodyctl"],
+            swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",

@@ -9,18 +9,10 @@ import SwiftProtobuf
 package enum WireMapping {
     // MARK: Requests
 
-    package static func items(_ operations: [WireOperation]) -> [CustodyRequest.Item] {
-        operations.map { item($0, isAlone: operations.count == 1) }
-    }
-
-    private static func item(_ operation: WireOperation, isAlone: Bool) -> CustodyRequest.Item {
+    package static func item(_ operation: WireOperation) -> CustodyRequest.Item {
         let kind = kind(operation)
         let mapped: Result<Custody.Operation, CustodyError>
         do throws(CustodyError) {
-            // A report is much longer than what asks for it.
-            guard kind != .status || isAlone else {
-                throw CustodyError(.invalidRequest, "status must be the only operation of its request")
-            }
             mapped = .success(try self.operation(operation))
         } catch {
             mapped = .failure(error)

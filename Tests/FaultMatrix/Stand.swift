@@ -79,7 +79,7 @@ final class Stand {
         for client in traffic { await client.round() }
         let signed = faults.calls(of: .sign)
         await traffic[0].round()
-        try await eventually("a checkpoint", within: .seconds(10)) { self.faults.calls(of: .sign) > signed }
+        try await eventually("a checkpoint", within: .seconds(30)) { self.faults.calls(of: .sign) > signed }
     }
 
     /// Ends it as a service manager does.

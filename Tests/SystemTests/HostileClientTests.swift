@@ -153,11 +153,16 @@ import Testing
     func theOperatorGetsIn() async throws {
         let daemon = try await RunningDaemon.start(server: "connections = 6", rules: RunningDaemon.everything + Hostile.grant)
         let hostile = try await Hostile(daemon, "hold", connections: 40)
-        try await daemon.withClient { client in
-            try await eventually("a door that is full") {
-                let door = try await client.status().door
-                return door.connections == 7 && door.connectionsLimit == 6 && door.connectionsRefused > 10
+        var door = WireDoorReport()
+        do {
+            try await daemon.withClient { client in
+                try await eventually("a door that is full") {
+                    door = try await client.status().door
+                    return door.connections == 7 && door.connectionsLimit == 6 && door.connectionsRefused > 10
+                }
             }
+        } catch {
+            Issue.record("\(error): \(door) \(hostile.isRunning) \(daemon.process.errors.suffix(2_000))")
         }
         let status = try await run("custodyctl", arguments: ["status", "--config", daemon.configurationFile])
         #expect(status.status == .exited(0), "\(status.errors)")

@@ -202,7 +202,11 @@ struct NotaryDesk {
     // MARK: The session
 
     private mutating func opened(_ link: TokenLink) throws(CustodyError) -> OpenSession {
-        if open?.link !== link { leave() }
+        if open?.link !== link {
+            leave()
+            // It may have said so for a moment only.
+            isTokenRefusing = false
+        }
         return try calling { (desk) throws(PKCS11Error) in try desk.openSession(link) }
     }
 

@@ -240,7 +240,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             let (requestID, bytes) = (frame.requestID, taken)
             custodian.submit(
                 CustodyRequest(
-                    principal: client.principal, caller: presence, items: WireMapping.items(request.operations), onBehalfOf: labels,
+                    principal: client.principal, caller: presence, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
                     connection: number, request: requestID, arrival: now, deadline: now + min(patience, limits.longestDeadline))
             ) { reply in
                 outbox.add(Outbox.Reply(requestID: requestID, bytes: bytes, reply: reply))

@@ -17,7 +17,7 @@ enum RequestTarget: FuzzTarget {
     }
 
     private static func check(_ wire: WireOperation) throws {
-        guard let item = WireMapping.items([wire]).first else { return try require(false, "an operation is lost") }
+        let item = WireMapping.item(wire)
         guard case .success(let operation) = item.operation else {
             try require(item.kind == nil || !pairs(wire).isEmpty, "refused without a reason: \(item)")
             return
