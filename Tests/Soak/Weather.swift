@@ -29,7 +29,8 @@ final class Weather: Sendable {
             .filter { !plan.without.contains($0) }
         let ends = Self.ends.filter { !plan.without.contains($0) }
         var (due, dueEnds) = (kinds.shuffled(using: &random), ends.shuffled(using: &random))
-        var endOfLife = lifetime(&random)
+        // The first one is long, so that there is one to see what grows.
+        var endOfLife = plan.longLife
         while !world.isOver {
             try await Task.sleep(for: random.pause(mean: plan.pause))
             await gate.enter()
