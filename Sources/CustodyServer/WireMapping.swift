@@ -72,8 +72,12 @@ package enum WireMapping {
         WireResponse.with { $0.results = reply.map(result) }
     }
 
-    static func response(_ error: WireError) -> WireResponse {
-        WireResponse.with { $0.error = error }
+    static func response(_ content: Result<CustodyReply, RequestRejection>) -> WireResponse {
+        switch content {
+        case .success(let reply): response(reply)
+        case .failure(let rejection):
+            WireResponse.with { $0.error = error(rejection.code, rejection.message, retryAfter: rejection.retryAfter) }
+        }
     }
 
     static func error(_ error: CustodyError) -> WireError {

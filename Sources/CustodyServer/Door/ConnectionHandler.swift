@@ -222,74 +222,35 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func handle(_ frame: Frame, _ taken: Int) {
         // The plaintext in the frame has been copied into the request by then.
         defer { frame.body.zeroize() }
-        let now = ContinuousClock.now
-        latestRequest = now
+        latestRequest = .now
+        guard let outbox else { return release(requests: 1, bytes: taken) }
         let body = Array(frame.body.readableBytesView)
-        defer { body.zeroize() }
-        var taken = taken
-        do throws(Rejection) {
-            let request = try decode(body, &taken)
-            let labels: EncryptionContext
-            do throws(CustodyError) {
-                labels = try WireMapping.context(request.onBehalfOf)
-            } catch {
-                throw Rejection(code: .invalidRequest, message: "on_behalf_of: \(error.message)")
-            }
-            let patience = request.deadlineMs == 0 ? limits.defaultDeadline : .milliseconds(request.deadlineMs)
-            guard let outbox else { return release(requests: 1, bytes: taken) }
-            let (requestID, bytes) = (frame.requestID, taken)
-            custodian.submit(
-                CustodyRequest(
-                    principal: client.principal, caller: presence, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
-                    connection: number, request: requestID, arrival: now, deadline: now + min(patience, limits.longestDeadline))
-            ) { reply in
-                outbox.add(Outbox.Reply(requestID: requestID, bytes: bytes, reply: reply))
-            }
+        let held: Int
+        do throws(RequestRejection) {
+            held = try take(RequestShape.judging(body))
         } catch {
-            answer(frame.requestID, error.code, error.message, retryAfter: error.retryAfter, requests: 1, bytes: taken)
+            body.zeroize()
+            return answer(frame.requestID, error.code, error.message, retryAfter: error.retryAfter, requests: 1, bytes: taken)
         }
+        let request = ReceivedRequest(
+            client: client, presence: presence, body: body, requestID: frame.requestID, bytes: taken + held, arrival: latestRequest,
+            outbox: outbox)
+        guard body.count > LongRequests.threshold else { return request.submit(to: custodian, limits) }
+        let (custodian, limits) = (custodian, limits)
+        reception.longRequests.run(length: body.count, of: account) { request.submit(to: custodian, limits) }
     }
 
-    private struct Rejection: Error {
-        let code: ErrorCode
-        let message: String
-        var retryAfter = 0
-    }
-
-    /// Decodes what is not too much, and takes of the budget what it holds.
-    private func decode(_ body: [UInt8], _ taken: inout Int) throws(Rejection) -> WireRequest {
-        let shape: RequestShape
-        do throws(RequestShape.Excess) {
-            shape = try RequestShape(body)
-        } catch {
-            throw switch error {
-            case .malformed: Self.noRequest
-            case .operations:
-                Rejection(code: .invalidRequest, message: "the request has more than \(Frame.batchLimit) operations; it must have 1 to \(Frame.batchLimit)")
-            case .fields:
-                Rejection(code: .invalidRequest, message: "a message in the request has more fields than any of custody.proto can have")
-            }
-        }
-        guard shape.operations > 0 else {
-            throw Rejection(code: .invalidRequest, message: "the request has no operations; it must have 1 to \(Frame.batchLimit)")
-        }
+    /// Takes of the budget what a request holds besides its bytes.
+    private func take(_ shape: RequestShape) throws(RequestRejection) -> Int {
         let bytes = shape.operations * (Self.overhead + shape.labelBytes)
         do throws(DoorBudget.Refusal) {
             try budget.grow(by: bytes, of: account)
         } catch {
-            throw Rejection(code: .overloaded, message: error.message, retryAfter: 50)
+            throw RequestRejection(code: .overloaded, message: error.message, retryAfter: 50)
         }
-        taken += bytes
         bytesInFlight += bytes
-        do {
-            return try WireRequest(serializedBytes: body)
-        } catch {
-            throw Self.noRequest
-        }
+        return bytes
     }
-
-    private static let noRequest = Rejection(
-        code: .invalidRequest, message: "the frame's body is not a Request message of custody.proto")
 
     // MARK: Answers
 
@@ -298,7 +259,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     ) {
         guard let context else { return release(requests: requests, bytes: bytes) }
         var buffer = context.channel.allocator.buffer(capacity: 256)
-        append(requestID, WireMapping.response(WireMapping.error(code, message, retryAfter: retryAfter)), to: &buffer)
+        let rejection = RequestRejection(code: code, message: message, retryAfter: retryAfter)
+        append(requestID, WireMapping.response(.failure(rejection)), to: &buffer)
         send(buffer, requests: requests, bytes: bytes)
     }
 
@@ -317,7 +279,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             var buffer = context.channel.allocator.buffer(capacity: min(384 * answers.count, Self.writeLength))
             var (requests, bytes) = (0, 0)
             while buffer.readableBytes < Self.writeLength, let answer = answers.popFirst() {
-                append(answer.requestID, WireMapping.response(answer.reply), to: &buffer)
+                append(answer.requestID, WireMapping.response(answer.content), to: &buffer)
                 requests += 1
                 bytes += answer.bytes
             }

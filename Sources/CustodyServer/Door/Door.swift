@@ -168,8 +168,8 @@ final class Door: Sendable {
 
     /// Tells a client why its connection ends.
     private func refuse(_ descriptor: Int32, _ reason: String) {
-        let error = WireMapping.error(.overloaded, reason, retryAfter: 500)
-        if let body: [UInt8] = try? WireMapping.response(error).serializedBytes() {
+        let rejection = RequestRejection(code: .overloaded, message: reason, retryAfter: 500)
+        if let body: [UInt8] = try? WireMapping.response(.failure(rejection)).serializedBytes() {
             var frame = ByteBuffer()
             Frame.write(requestID: 0, body: body, to: &frame)
             // A new socket takes it whole.

@@ -1,6 +1,14 @@
 import Custody
+import CustodyProtocol
 import NIOCore
 import Synchronization
+
+/// Why a request as a whole is not served.
+struct RequestRejection: Error {
+    let code: ErrorCode
+    let message: String
+    var retryAfter = 0
+}
 
 /// Answers on their way from any thread to a connection's event loop. Answers that come while a delivery is on its way
 /// travel with it, so that a batch costs one wake-up and one write.
@@ -9,7 +17,7 @@ final class Outbox: Sendable {
         let requestID: UInt32
         /// What the request has taken of the budget.
         let bytes: Int
-        let reply: CustodyReply
+        let content: Result<CustodyReply, RequestRejection>
     }
 
     private let eventLoop: any EventLoop

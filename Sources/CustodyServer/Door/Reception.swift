@@ -8,15 +8,16 @@ import NIOCore
 /// by a turn and not by the flood. It lives on the event loop.
 final class Reception {
     /// A frame counts 1, and 1 more for each 4 KiB.
-    private static let turn = 32
+    private static let turn = 16
     /// How often clocks are looked at.
     private static let tick = TimeAmount.milliseconds(50)
 
     let budget: DoorBudget
     let log: DoorLog
+    let longRequests = LongRequests()
     private let bell: Bell
     private var connections: [UInt64: ConnectionHandler] = [:]
-    private var waiting = FairQueue<ConnectionHandler>(limit: .max, limitPerUser: .max, turn: 8)
+    private var waiting = FairQueue<ConnectionHandler>(limit: .max, limitPerUser: .max, turn: 4)
     /// What was handled in this turn.
     private var spent = 0
     private var hasRung = false
