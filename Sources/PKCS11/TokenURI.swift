@@ -59,7 +59,7 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         guard result == P11_KIT_URI_OK.rawValue else {
             throw invalid(p11_kit_uri_message(result).map { String(cString: $0) } ?? "error \(result)")
         }
-        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil else {
+        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil, !namesPIN(string) else {
             throw invalid("it must not hold a PIN; name a PIN file instead")
         }
         guard p11_kit_uri_any_unrecognized(uri) == 0 else { throw invalid("it has an attribute that is not known") }
@@ -70,6 +70,14 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         let wantedSlot = p11_kit_uri_get_slot_id(uri)
         guard wantedSlot == CK_SLOT_ID.max || wantedSlot == slot.rawValue else { return false }
         return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
+    }
+
+    /// Whether an attribute's name begins as those of PINs do: p11-kit overlooks one that is spelt wrongly.
+    private static func namesPIN(_ string: String) -> Bool {
+        let separators = Array("?&;:".utf8)
+        return string.utf8.split(whereSeparator: separators.contains).contains { attribute in
+            attribute.prefix(4).elementsEqual("pin-".utf8) { $0 | 0x20 == $1 | 0x20 }
+        }
     }
 
     /// The URI up to what may be a PIN: the query, where RFC 7512 has it, or an attribute named so in the wrong place.
