@@ -22,7 +22,7 @@ struct CustodySoak: AsyncParsableCommand {
 
             The seed decides what happens in which order; how it falls together in time does not repeat.
 
-            Exit codes: 0 if lost, wrong and leaks are 0; 1 otherwise.
+            Exit codes: 0 if lost, wrong and leaks are 0; 1 otherwise, also if no life of the daemon was long enough to see leaks.
             """,
         subcommands: [Soak.self, Stranger.self, BareModule.self], defaultSubcommand: Soak.self)
 }

@@ -18,7 +18,7 @@ struct Plan: Sendable {
     var longRemoval: Duration { duration >= .seconds(30 * 60) ? .seconds(300) : .seconds(20) }
     var longLife: Duration { max(.seconds(60), min(.seconds(600), duration / 5)) }
     /// Between two moments at which everything rests.
-    var calmInterval: Duration { isShort ? .milliseconds(1_500) : .seconds(10) }
+    var calmInterval: Duration { isShort ? .milliseconds(1_000) : .seconds(8) }
     /// The time to warm up in a life, before what grows counts.
     var warmUp: Duration { isShort ? .seconds(1) : .seconds(10) }
 }

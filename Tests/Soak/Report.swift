@@ -8,7 +8,7 @@ struct Report {
     let growths: [Growth]
     let softHSMKilobytesPerLogin: Double
 
-    var isClean: Bool { [Book.Verdict.lost, .wrong, .leak].allSatisfy { book.violations($0) == 0 } }
+    var isClean: Bool { [Book.Verdict.lost, .wrong, .leak].allSatisfy { book.violations($0) == 0 } && !growths.isEmpty }
 
     func show() {
         say("\nSoak, seed \(plan.seed), \(duration.inMilliseconds / 1_000) s")
@@ -27,7 +27,8 @@ struct Report {
         for account in book.accounts { say("\n\(account)") }
         say("")
         for verdict in [Book.Verdict.lost, .wrong, .leak] {
-            say("\(verdict == .leak ? "leaks" : verdict.rawValue) = \(book.violations(verdict))")
+            let isMeasured = verdict != .leak || !growths.isEmpty
+            say("\(verdict == .leak ? "leaks" : verdict.rawValue) = " + (isMeasured ? "\(book.violations(verdict))" : "not measured"))
         }
     }
 

@@ -51,6 +51,9 @@ final class Weather: Sendable {
         }
     }
 
+    /// A life that was meant to be long is not ended in another way.
+    private var isOfAge: Bool { host.life.map { $0.began + plan.longLife < .now } ?? true }
+
     private func usual(_ random: inout RandomSource) -> String {
         switch Int.random(in: 0..<20, using: &random) {
         case 0..<4: random.element(Self.removals)
@@ -79,7 +82,7 @@ final class Weather: Sendable {
         case "SIGTERM": try await end(kind, .exited(0)) { $0.process.signal(SIGTERM) }
         case "crash in the module": try await crash(&random)
         case "standstill": try await standStill(random.duration(300...2_000))
-        case "PIN refused": try await refusePIN(restarts: random.oneIn(3))
+        case "PIN refused": try await refusePIN(restarts: random.oneIn(3) && isOfAge)
         default: try await fault(kind, &random)
         }
     }
