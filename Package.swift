@@ -2,13 +2,16 @@
 
 import PackageDescription
 
+/// Set by scripts/fuzz: its program has libFuzzer's main, and what it tries has to be quick.
+let isFuzzing = Context.environment["CUSTODY_FUZZING"] != nil
+
 /// One place for the language settings of every target.
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
-]
+] + (isFuzzing ? [.unsafeFlags(["-O"])] : [])
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -161,6 +164,11 @@ let package = Package(
         .executableTarget(
             name: "custody-faults", dependencies: ["FaultMatrix", "custodyd", "custodyctl", arguments],
             path: "Tests/FaultMatrixTool", swiftSettings: strict),
+        .testTarget(
+            name: "FaultMatrixTests",
+            // The programs are those that the stands start.
+            dependencies: ["FaultMatrix", "custodyd", "custodyctl"],
+            swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
@@ -262,8 +270,7 @@ let package = Package(
     ]
 )
 
-// The program of scripts/fuzz has libFuzzer's main, so nothing else can build it.
-if Context.environment["CUSTODY_FUZZING"] != nil {
+if isFuzzing {
     package.targets.append(.executableTarget(
         name: "custody-fuzz", dependencies: ["Fuzzing"], path: "Tests/FuzzDriver",
         swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))

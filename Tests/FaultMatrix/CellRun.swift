@@ -16,8 +16,11 @@ struct CellRun {
 
     /// How soon there must be service again.
     private static let patience = Duration.seconds(1)
+    /// How much longer than a call a look at the keys may take before it hangs (see hung-call-ms); the function may be called
+    /// in one.
+    private static let looking = 4
     /// A daemon that was ended has to be started first.
-    private static let patienceForStart = Duration.seconds(6)
+    private static let patienceForStart = Duration.seconds(15)
 
     init(_ cell: Cell, on stand: Stand) {
         self.cell = cell
@@ -49,7 +52,7 @@ struct CellRun {
             for client in clients { judge(client) }
             try await lookAround()
         } catch {
-            result.problems.append("\(error)")
+            if error is TimedOut { late("\(error)") } else { result.problems.append("\(error)") }
             stand.isDisturbed = true
         }
         if !result.isPassed { result.daemonLog = stand.errors }
@@ -64,7 +67,10 @@ struct CellRun {
         let needsNewLog = cell.function.map { Reach($0) } == .newLog
         if cell.phase == .first || stand.isDisturbed || stand.processID == nil || needsNewLog {
             for problem in try await stand.stop() { result.problems.append("before: \(problem)") }
-            if needsNewLog { try stand.beginNewLog() }
+            if needsNewLog || stand.hasLongLog {
+                for problem in try await stand.auditProblems() { result.problems.append("before: \(problem)") }
+                try stand.beginNewLog()
+            }
             if cell.phase != .first {
                 // Without a checkpoint there is no anchor yet.
                 let delaying = needsNewLog ? stand.faults.arm(.returns(.deviceError), on: .signInit) : nil
@@ -121,7 +127,7 @@ struct CellRun {
             }
             return
         }
-        try await eventually("a call of \(cell.function?.rawValue ?? "")", within: .seconds(8)) { rule.hits > 0 }
+        try await eventually("a call of \(cell.function?.rawValue ?? "")", within: .seconds(20)) { rule.hits > 0 }
         if case .crash = cell.trouble {
             try await eventually("the end of the process") { stand.processID == nil }
             return
@@ -147,8 +153,7 @@ struct CellRun {
         }
         if cell.trouble == .hangOnce {
             // Served by another thread while the one hangs.
-            let factor = cell.function.map { Self.patienceFactor($0) } ?? 1
-            try await awaitService(probe, within: Stand.hungAfter * factor + Self.patience)
+            try await awaitService(probe, within: Stand.hungAfter * Self.looking + Self.patience)
             if rules[0].held == 0 { result.problems.append("the call did not hang any more") }
             stand.faults.clear()
             return
@@ -162,17 +167,6 @@ struct CellRun {
         stand.faults.clear()
         // Only then: to put it in once more is to have pulled it.
         if cell.function == nil { stand.faults.insert(label: stand.token.label) }
-    }
-
-    /// Requests get the time of a call, looks four times as much (see hung-call-ms in the configuration).
-    private static func patienceFactor(_ function: Function) -> Int {
-        switch function {
-        case .encryptInit, .encrypt, .decryptInit, .decrypt, .generateRandom, .openSession, .closeSession, .signInit, .sign,
-            .setAttributeValue, .createObject:
-            // At a connection's begin they are parts of a look.
-            4
-        default: 4
-        }
     }
 
     private mutating func awaitService(_ probe: Traffic, within patience: Duration) async throws {
@@ -219,7 +213,10 @@ struct CellRun {
         result.problems += report.wrong.prefix(3)
         for (failure, count) in report.failures.sorted(by: { "\($0.key)" < "\($1.key)" }) {
             result.errors += count
-            if !isAllowed(failure) { result.problems.append("callers were told \(failure) (\(count) times)") }
+            if isAllowed(failure) { continue }
+            let problem = "callers were told \(failure) (\(count) times)"
+            // Nothing hangs, so it is the machine that had no time.
+            if failure.isDeadline { late(problem) } else { result.problems.append(problem) }
         }
         if report.longest > Stand.deadline + .milliseconds(800) {
             late("an answer took \(report.longest) with a deadline of \(Stand.deadline)")
@@ -237,7 +234,8 @@ struct CellRun {
             return expectation.allowed.contains(code) || failure.isOpening && expectation.allowedForOpening.contains(code)
         case .cannotConnect: return cell.phase == .first || isCrash
         case .connectionLost, .shutDown: return isCrash
-        case .deadlineExceeded: return cell.trouble == .hang || cell.trouble == .hangOnce || isCrash
+        // A daemon that starts does not answer yet.
+        case .deadlineExceeded: return cell.phase == .first || cell.trouble == .hang || cell.trouble == .hangOnce || isCrash
         default: return false
         }
     }

@@ -16,6 +16,7 @@ final class Traffic: Sendable {
 
         /// Whether it opens a ciphertext.
         var isOpening: Bool { ["unwrap", "rewrap", "decrypt"].contains(operation) }
+        var isDeadline: Bool { code == .deadlineExceeded || code == .server(.deadlineExceeded) }
         var description: String { "\(operation): \(name)\(isRetryable ? "" : ", not to be tried again")" }
 
         private var name: String {

@@ -19,6 +19,8 @@ struct FaultsTool: AsyncParsableCommand {
     var code: String?
     @Option(help: "Only cells of this phase: first, mid-life or load.")
     var phase: String?
+    @Flag(help: "Only the cells that every run of the tests has.")
+    var slice = false
     @Option(help: "How many daemons run side by side.")
     var stands = 8
     @Flag(help: "Print the cells and those that are not made, and run none.")
@@ -29,7 +31,7 @@ struct FaultsTool: AsyncParsableCommand {
     var verbose = false
 
     func run() async throws {
-        var matrix = Matrix()
+        var matrix = slice ? Matrix.slice : Matrix()
         matrix.keep(function: function, code: code, phase: phase)
         if list {
             for cell in matrix.cells { print(cell) }

@@ -153,7 +153,7 @@ static CK_RV fault_C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR
 
 static CK_RV fault_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE_PTR objects, CK_ULONG maximum,
     CK_ULONG_PTR count) {
-    struct call call = {.function = FAULT_C_FindObjects, ABOUT_SESSION .output = objects, .count = count,
+    struct call call = {.function = FAULT_C_FindObjects, ABOUT_SESSION .room = maximum, .output = objects, .count = count,
         .unit = sizeof *objects, .gives_handles = true};
     if (begin(&call)) call.result = real_module->C_FindObjects(session, objects, maximum, count);
     return end(&call);

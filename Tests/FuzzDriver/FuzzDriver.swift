@@ -8,8 +8,7 @@ private let target: any FuzzTarget.Type = {
     let name = getenv("CUSTODY_FUZZ_TARGET").map { String(cString: $0) } ?? ""
     guard let target = FuzzTargets.named(name) else {
         let names = FuzzTargets.all.map { $0.name }.joined(separator: " ")
-        fputs("CUSTODY_FUZZ_TARGET must be one of: \(names)\n", stderr)
-        exit(64)
+        fatalError("CUSTODY_FUZZ_TARGET must be one of: \(names)")
     }
     return target
 }()

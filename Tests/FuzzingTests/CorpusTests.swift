@@ -17,6 +17,11 @@ import Testing
         }
     }
 
+    /// Forgeries are made of it: without it the fuzzer would never come near to one.
+    @Test func theSeedLogIsAmongTheInputs() throws {
+        #expect(try Corpus.inputs(of: #require(FuzzTargets.named("audit-log"))).contains { $0.bytes == SeedLog.shared.bytes })
+    }
+
     /// Every input cut off anywhere, and with any of its bytes changed: a little of what the fuzzers do, without their toolchain.
     @Test(arguments: FuzzTargets.all.map { $0.name })
     func everyKeptInputHoldsWhenItIsDamaged(_ name: String) throws {

@@ -30,7 +30,7 @@ final class CalmMoments: Sendable {
     private func rest() async throws {
         await gate.close()
         let patience = ContinuousClock.now + .seconds(90)
-        while !world.isClear, ContinuousClock.now < patience { try await Task.sleep(for: .milliseconds(20)) }
+        while !world.isClear, !world.isOver, ContinuousClock.now < patience { try await Task.sleep(for: .milliseconds(20)) }
         world.pause(true)
         while !world.isIdle, ContinuousClock.now < patience { try await Task.sleep(for: .milliseconds(10)) }
         if world.isClear, world.isIdle { try await look() }

@@ -28,6 +28,7 @@ final class Operators: Sendable {
         var random = RandomSource(seed: plan.seed, part: "operators")
         let kinds = Self.kinds.filter { !plan.without.contains($0) }
         var due = kinds.shuffled(using: &random)
+        if kinds.isEmpty { return world.done("operators") }
         var auditFiles = 0
         var isBanned = false
         while !world.isOver {

@@ -94,7 +94,9 @@ final class Site: Sendable {
     /// Runs `custodyctl` as an operator does and wants it to succeed.
     @discardableResult
     func custodyctl(_ arguments: String...) async throws -> ProcessResult {
-        let result = try await run("custodyctl", arguments: arguments + ["--config", token.directory.file("operator.toml")])
+        // To verify a long log takes a debug build its time.
+        let result = try await run(
+            "custodyctl", arguments: arguments + ["--config", token.directory.file("operator.toml")], within: .seconds(3_600))
         guard result.status == .exited(0) else { throw UnexpectedResult(result) }
         return result
     }

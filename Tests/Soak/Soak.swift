@@ -71,6 +71,7 @@ struct Soak: AsyncParsableCommand {
                 try await disturb(site, host, judge, plan, calm)
                 site.faults.clear()
                 site.faults.insert(label: site.token.label)
+                try site.writeConfiguration(isBanned: false)
                 try await host.restart([.exited(0)]) { $0.process.signal(SIGTERM) }
                 host.stopKeeping()
             }

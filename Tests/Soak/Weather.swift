@@ -19,16 +19,18 @@ final class Weather: Sendable {
     }
 
     private static let removals = ["removal", "another token"]
+    private static let busiest: [Function] = [.encrypt, .encryptInit, .decrypt, .decryptInit, .getTokenInfo, .findObjects, .getAttributeValue]
     private static let ends = ["kill -9", "SIGTERM", "crash in the module"]
 
     func run() async throws {
         var random = RandomSource(seed: plan.seed, part: "weather")
         // Each kind once, then at random.
-        let kinds = (FaultChoice.kinds + Self.removals + ["PIN refused"] + (plan.hasLongRemoval ? ["long removal"] : []))
+        let kinds = (FaultChoice.kinds + Self.removals + ["PIN refused", "standstill"] + (plan.hasLongRemoval ? ["long removal"] : []))
             .filter { !plan.without.contains($0) }
         let ends = Self.ends.filter { !plan.without.contains($0) }
         var (due, dueEnds) = (kinds.shuffled(using: &random), ends.shuffled(using: &random))
-        var endOfLife = lifetime(&random)
+        // The first one is long, so that there is one to see what grows.
+        var endOfLife = plan.longLife
         while !world.isOver {
             try await Task.sleep(for: random.pause(mean: plan.pause))
             await gate.enter()
@@ -53,6 +55,7 @@ final class Weather: Sendable {
         switch Int.random(in: 0..<20, using: &random) {
         case 0..<4: random.element(Self.removals)
         case 4: "PIN refused"
+        case 5: "standstill"
         default: random.element(FaultChoice.kinds)
         }
     }
@@ -75,6 +78,7 @@ final class Weather: Sendable {
         case "kill -9": try await end(kind, .signalled(SIGKILL)) { $0.process.signal(SIGKILL) }
         case "SIGTERM": try await end(kind, .exited(0)) { $0.process.signal(SIGTERM) }
         case "crash in the module": try await crash(&random)
+        case "standstill": try await standStill(random.duration(300...2_000))
         case "PIN refused": try await refusePIN(restarts: random.oneIn(3))
         default: try await fault(kind, &random)
         }
@@ -95,10 +99,19 @@ final class Weather: Sendable {
         world.calm(kind, kind: kind)
     }
 
+    /// As when a virtual machine is moved: time goes on and the daemon does not.
+    private func standStill(_ duration: Duration) async throws {
+        guard let life = host.life else { return }
+        world.disturb("the daemon stands still for \(duration.inMilliseconds) ms")
+        life.process.signal(SIGSTOP)
+        try await Task.sleep(for: duration)
+        life.process.signal(SIGCONT)
+        world.calm("standstill", kind: "standstill")
+    }
+
     private func crash(_ random: inout RandomSource) async throws {
         let signal = random.element([SIGSEGV, SIGABRT, SIGKILL])
-        // What is called without end.
-        let function = random.element([Function.encrypt, .decryptInit, .getTokenInfo, .findObjects, .getAttributeValue, .generateRandom])
+        let function = random.element(Self.busiest)
         world.disturb("crash by signal \(signal) in \(function.rawValue)")
         try await host.restart([.signalled(signal)]) { _ in
             let rule = site.faults.arm(.crashes(signal: signal), on: function, times: 1)
@@ -109,7 +122,8 @@ final class Weather: Sendable {
 
     private func fault(_ kind: String, _ random: inout RandomSource) async throws {
         let called = site.faults.calls.keys.sorted().compactMap(Function.init(rawValue:))
-        let choice = FaultChoice(kind, called: called, &random)
+        // In a short run only what is called all the time, so that every fault is met.
+        let choice = FaultChoice(kind, called: plan.isShort ? Self.busiest : called, &random)
         world.disturb(choice.description, tolerating: choice.tolerated)
         book.count("fault \(choice.function?.rawValue ?? "any")")
         let rule = site.faults.arm(choice.fault, on: choice.function, times: choice.times)

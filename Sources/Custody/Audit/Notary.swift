@@ -81,14 +81,25 @@ public final class Notary: Sendable {
 
     private func serve(_ desk: inout NotaryDesk, _ thread: CallingThread, isLast: Bool) {
         do throws(CustodyError) {
-            let link = try connection.acquire(thread)
-            defer { connection.release(thread) }
-            try desk.serve(link, isLast: isLast)
-            // Closed while nobody can finalise the module.
-            if isLast || thread.isGivenUp { desk.leave() }
+            if !desk.hasCompared {
+                try withLink(thread) { (link) throws(CustodyError) in try desk.readAnchors(link) }
+                // Reads all of a long log: nobody who waits for the connection is held up by that.
+                try desk.compare()
+            }
+            try withLink(thread) { (link) throws(CustodyError) in
+                try desk.serve(link, isLast: isLast)
+                // Closed while nobody can finalise the module.
+                if isLast || thread.isGivenUp { desk.leave() }
+            }
         } catch {
             // Closed while the link is held, as the whole desk is.
             if !thread.isGivenUp { desk.postpone(error, by: Self.retryInterval) }
         }
+    }
+
+    private func withLink(_ thread: CallingThread, _ body: (TokenLink) throws(CustodyError) -> Void) throws(CustodyError) {
+        let link = try connection.acquire(thread)
+        defer { connection.release(thread) }
+        try body(link)
     }
 }

@@ -32,7 +32,9 @@ struct NotaryDesk {
     private var open: OpenSession?
     private var key: AuditKey?
     private var keyFound: ContinuousClock.Instant?
-    private var hasCompared = false
+    private(set) var hasCompared = false
+    /// The token's anchors that the log is still to be compared with.
+    private var anchors: [TokenAnchor] = []
     /// Whose log this is, and other logs of the same owner that stood in its place before.
     private let owner: [UInt8]
     private var superseded: Set<[UInt8]> = []
@@ -74,12 +76,30 @@ struct NotaryDesk {
         tokenAnchoredAt.map { $0 + settings.tokenAnchorInterval } ?? .now
     }
 
+    /// The token may know of lines that the state directory does not: it is harder to roll back.
+    mutating func readAnchors(_ link: TokenLink) throws(CustodyError) {
+        let open = try opened(link)
+        anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
+    }
+
+    /// Compares the log with the token's anchors. Until then there is no checkpoint, which could take an anchor's place.
+    mutating func compare() throws(CustodyError) {
+        let own = audit.duty.log
+        let newest = anchors.filter { $0.checkpoint.log == own }.map(\.checkpoint).max { $0.sequence < $1.sequence }
+        if let newest, let reason = Self.objection(to: newest, audit) { try tell(newest, reason) }
+        for other in anchors where other.owner == owner && other.checkpoint.log != own && !superseded.contains(other.checkpoint.log) {
+            let checkpoint = other.checkpoint
+            try tell(checkpoint, "the token vouches for log \(hexadecimal(checkpoint.log)) up to line \(checkpoint.sequence), in whose place this one stands")
+            superseded.insert(checkpoint.log)
+        }
+        anchors = []
+        hasCompared = true
+    }
+
     /// Does what is due; at the end, all that there is to do.
     mutating func serve(_ link: TokenLink, isLast: Bool) throws(CustodyError) {
         notBefore = nil
-        if open?.link !== link { leave() }
-        let open = try calling { (desk) throws(PKCS11Error) in try desk.openSession(link) }
-        if !hasCompared { try compare(open) }
+        let open = try opened(link)
         let duty = audit.duty
         if let due = duty.due, isLast || due <= .now { try certify(duty, open) }
         if let latest { try anchor(latest, open, isLast: isLast) }
@@ -100,20 +120,6 @@ struct NotaryDesk {
     }
 
     // MARK: Steps
-
-    /// The token may know of lines that the state directory does not: it is harder to roll back.
-    private mutating func compare(_ open: OpenSession) throws(CustodyError) {
-        let own = audit.duty.log
-        let anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
-        let newest = anchors.filter { $0.checkpoint.log == own }.map(\.checkpoint).max { $0.sequence < $1.sequence }
-        if let newest, let reason = Self.objection(to: newest, audit) { try tell(newest, reason) }
-        for other in anchors where other.owner == owner && other.checkpoint.log != own && !superseded.contains(other.checkpoint.log) {
-            let checkpoint = other.checkpoint
-            try tell(checkpoint, "the token vouches for log \(hexadecimal(checkpoint.log)) up to line \(checkpoint.sequence), in whose place this one stands")
-            superseded.insert(checkpoint.log)
-        }
-        hasCompared = true
-    }
 
     private func tell(_ anchor: AuditCheckpoint, _ reason: String) throws(CustodyError) {
         try audit.note(.anchorUnmet(anchor, reason: reason))
@@ -194,6 +200,15 @@ struct NotaryDesk {
     ]
 
     // MARK: The session
+
+    private mutating func opened(_ link: TokenLink) throws(CustodyError) -> OpenSession {
+        if open?.link !== link {
+            leave()
+            // It may have said so for a moment only.
+            isTokenRefusing = false
+        }
+        return try calling { (desk) throws(PKCS11Error) in try desk.openSession(link) }
+    }
 
     private mutating func openSession(_ link: TokenLink) throws(PKCS11Error) -> OpenSession {
         if let open { return open }

@@ -28,8 +28,6 @@ struct ConnectionState {
     private(set) var phase = Phase.connecting
     /// The module, while it is initialised.
     var module: Module?
-    /// C_Finalize failed: the module may say that it is initialised already.
-    var isFinalizeDue = false
     private var users: Set<ObjectIdentifier> = []
     /// Those that hang: the module can't be finalised under them, and nobody waits for them.
     private var stranded: Set<ObjectIdentifier> = []

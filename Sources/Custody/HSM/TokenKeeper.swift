@@ -120,12 +120,11 @@ final class TokenKeeper: Sendable {
 
     /// The module stays initialised while a thread hangs in it: then only the login is made anew.
     private func logIn() throws(ConnectFailure) -> TokenLink {
-        let (initialized, isFinalizeDue) = connection.withState { ($0.module, $0.isFinalizeDue) }
         let module: Module
-        if let initialized {
+        if let initialized = connection.withState({ $0.module }) {
             module = initialized
         } else {
-            module = try TokenLink.initialize(settings, isFinalizeDue: isFinalizeDue)
+            module = try TokenLink.initialize(settings)
             connection.withState { $0.module = module }
         }
         return try TokenLink.logIn(module, settings, connection.health)
@@ -205,17 +204,12 @@ final class TokenKeeper: Sendable {
     }
 
     private func finalize(_ module: Module) {
-        var isFinalizeDue = false
         do {
             try thread.calling(within: patienceForLogins, isReplaceable: false) { () throws(PKCS11Error) in try module.finalize() }
         } catch {
             log.warning("C_Finalize failed", metadata: ["cause": "\(error)"])
-            isFinalizeDue = error.returnValue != .cryptokiNotInitialized
         }
-        connection.withState { state in
-            state.module = nil
-            state.isFinalizeDue = isFinalizeDue
-        }
+        connection.withState { $0.module = nil }
     }
 }
 

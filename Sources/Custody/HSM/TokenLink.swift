@@ -51,10 +51,8 @@ final class TokenLink: Sendable {
         self.loginSession = loginSession
     }
 
-    /// Loads and initialises the module.
-    ///
-    /// - Parameter isFinalizeDue: An earlier C_Finalize failed, so that it may be initialised already.
-    static func initialize(_ settings: TokenSettings, isFinalizeDue: Bool) throws(ConnectFailure) -> Module {
+    /// Loads and initialises the module. One that is initialised already will do: an earlier C_Finalize failed, or C_Initialize did and said the contrary.
+    static func initialize(_ settings: TokenSettings) throws(ConnectFailure) -> Module {
         do {
             return try Module(
                 settings.module, initializationString: settings.initializationString, acceptingInitialized: true)

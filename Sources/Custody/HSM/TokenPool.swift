@@ -203,7 +203,8 @@ final class TokenPool<Work: TokenWork>: Sendable {
     private func takeBatch(_ index: Int, _ thread: CallingThread) -> [Work]? {
         while true {
             let next: Next<[Work]> = state.withLock { state in
-                guard state.slots[index].thread === thread else { return .end }
+                // What a thread that was given up leaves undone goes back with the rest that it had taken.
+                guard state.slots[index].thread === thread, !thread.isGivenUp else { return .end }
                 guard !state.queue.isEmpty else {
                     state.slots[index].running = []
                     if state.isStopping { return .end }

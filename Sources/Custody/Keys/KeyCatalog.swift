@@ -1,4 +1,5 @@
 import ByteEncoding
+import Foundation
 import PKCS11
 import Synchronization
 
@@ -45,15 +46,21 @@ public final class KeyCatalog: Sendable {
     ///   come too soon.
     public func refresh(_ session: borrowing Session, unlessRecent: Bool = false) throws(PKCS11Error) {
         let start = ContinuousClock.now
-        let (trials, isRecent) = state.withLock { state in (state.trials, state.isRecent(start)) }
+        let (earlier, trials, isRecent) = state.withLock { state in (state.ring, state.trials, state.isRecent(start)) }
         if unlessRecent, isRecent { return }
-        let (ring, newTrials) = try look(session, trials)
+        var (ring, newTrials) = try look(session, trials)
+        if !ring.hasAll(of: earlier) {
+            // SoftHSM does not show an object that somebody is just changing: a key is removed when it is absent twice.
+            Thread.sleep(forTimeInterval: 0.02)
+            (ring, newTrials) = try look(session, trials)
+        }
         // To a session that lives on without the login the token shows no private object, as if all keys had been removed.
         guard try session.isUserLoggedIn() else { throw PKCS11Error(.getSessionInfo, .userNotLoggedIn) }
+        let (found, proofs) = (ring, newTrials)
         state.withLock { state in
             // Two looks at once: the later one is nearer the truth.
             if let latest = state.lookedAt, latest > start { return }
-            state = State(ring: ring, trials: newTrials, lookedAt: start, lookEnded: .now)
+            state = State(ring: found, trials: proofs, lookedAt: start, lookEnded: .now)
         }
     }
 

@@ -196,6 +196,8 @@ package final class UsageLedger: Sendable {
             guard let digits = AuditChain.bytes(lowercaseHexadecimal: Array(text.utf8)), let id = KeyID(digits) else {
                 throw damaged("'\(text)' is no key id")
             }
+            // They are counted on from.
+            guard max(version.uses, version.rewrapped) <= 1 << 62 else { throw damaged("'\(text)' has counts that no daemon reaches") }
             var usage = KeyUsage()
             usage.uses = version.uses
             usage.rewrapped = version.rewrapped

@@ -16,6 +16,7 @@ enum ConfigurationTarget: FuzzTarget {
         }
         if let whole {
             try require(whole.overlooked.isEmpty, "mistakes were overlooked")
+            try require(!bytes.contains(0), "what follows the NUL was overlooked")
             try check(whole)
         }
     }

@@ -23,7 +23,8 @@ enum RequestTarget: FuzzTarget {
             return
         }
         try require(item.kind == operation.kind, "\(operation.kind) is announced as \(String(describing: item.kind))")
-        try require(operation.context == (try labels(pairs(wire)) ?? operation.context), "it has another context")
+        let context = operation.kind.hasContext ? try labels(pairs(wire)) : nil
+        try require(operation.context == context, "it has another context")
         switch (wire.kind, operation) {
         case (.wrap(let wire), .wrap(let key, let plaintext, _)):
             try require(key == wire.keyName && plaintext.exposed() == Array(wire.plaintext), "wrap")

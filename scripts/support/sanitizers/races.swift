@@ -11,11 +11,17 @@ final class Shared: @unchecked Sendable {
 }
 
 @main struct Races {
-    static func main() {
-        let isPlain = CommandLine.arguments.contains("plain")
+    static func main() async {
         let shared = Shared()
+        count(shared, isPlain: CommandLine.arguments.contains("plain"))
+        handOver(shared)
+        for round in 0..<20 { await resume(shared, early: round % 2 == 0) }
+        print(shared.locked.withLock { $0 }, shared.atomic.load(ordering: .relaxed), shared.handedOver, shared.plain)
+    }
+
+    /// Under a lock for which the threads have to wait, by an atomic, and, if wanted, by nothing.
+    private static func count(_ shared: Shared, isPlain: Bool) {
         let done = DispatchSemaphore(value: 0)
-        // Under a lock for which the threads have to wait, and by an atomic.
         for _ in 0..<4 {
             Thread {
                 for _ in 0..<100_000 {
@@ -27,7 +33,10 @@ final class Shared: @unchecked Sendable {
             }.start()
         }
         for _ in 0..<4 { done.wait() }
-        // Handed to another thread and back by semaphores, and by a queue.
+    }
+
+    /// To another thread and back by semaphores, and by a queue.
+    private static func handOver(_ shared: Shared) {
         let there = DispatchSemaphore(value: 0)
         let back = DispatchSemaphore(value: 0)
         Thread {
@@ -45,6 +54,18 @@ final class Shared: @unchecked Sendable {
         let queue = DispatchQueue(label: "races")
         queue.async { shared.handedOver += 1 }
         queue.sync { shared.handedOver += 1 }
-        print(shared.locked.withLock { $0 }, shared.atomic.load(ordering: .relaxed), shared.handedOver, shared.plain)
+    }
+
+    /// By a continuation that is resumed before the task waits for it, or while it does.
+    private static func resume(_ shared: Shared, early: Bool) async {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+            Thread {
+                if !early { usleep(20_000) }
+                shared.handedOver += 1
+                continuation.resume()
+            }.start()
+            if early { usleep(20_000) }
+        }
+        shared.handedOver += 1
     }
 }
