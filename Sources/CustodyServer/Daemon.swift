@@ -68,7 +68,11 @@ public struct Daemon: Service, CustomStringConvertible {
         manager?.sayReady(custodian.tokenState)
         await withTaskGroup(of: Void.self) { tasks in
             // Past the bound of hanging calls it is let restart the daemon.
-            if let manager { tasks.addTask { await manager.feedWatchdog { custodian.isAlive } } }
+            if let manager { tasks.addTask {
+                // Asked on the event loop: if that does not answer, nobody is served.
+                let loop = group.any()
+                await manager.feedWatchdog { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
+            } }
             tasks.addTask { try? await gracefulShutdown() }
             await tasks.next()
             tasks.cancelAll()

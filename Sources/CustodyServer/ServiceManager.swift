@@ -34,11 +34,12 @@ final class ServiceManager: Sendable {
 
     func sayStopping() { send("STOPPING=1\nSTATUS=shutting down") }
 
-    /// Says that the daemon lives, twice in each interval and as long as it does; returns when the task is cancelled.
-    func feedWatchdog(whileAlive isAlive: @Sendable () -> Bool) async {
-        let pause = watchdog.map { $0 / 2 } ?? .seconds(3_600)
+    /// Says that the daemon lives, four times in each interval, so that a lost message is none too many, and as long as it does;
+    /// returns when the task is cancelled.
+    func feedWatchdog(whileAlive isAlive: @Sendable () async -> Bool) async {
+        let pause = watchdog.map { $0 / 4 } ?? .seconds(3_600)
         while !Task.isCancelled {
-            if watchdog != nil, isAlive() { send("WATCHDOG=1") }
+            if watchdog != nil, await isAlive() { send("WATCHDOG=1") }
             try? await Task.sleep(for: pause)
         }
     }

@@ -11,6 +11,8 @@ public final class Module: @unchecked Sendable {
     /// The file or p11-kit name that it was loaded from.
     public let name: String
     let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
+    /// Whether this process had initialised it before.
+    public let wasInitialized: Bool
     private let finalized = Atomic(false)
     private let unclosed = Atomic(0)
 
@@ -29,13 +31,18 @@ public final class Module: @unchecked Sendable {
         // crash in some modules, and a later initialisation finds it again.
         do {
             try Self.initialize(functions, initializationString)
+            wasInitialized = false
         } catch {
             guard acceptingInitialized, error.returnValue == .cryptokiAlreadyInitialized else { throw error }
+            wasInitialized = true
         }
     }
 
     /// Whether ``finalize()`` was called; then no handle of this module means anything any more.
     public var isFinalized: Bool { finalized.load(ordering: .acquiring) }
+
+    /// Says that C_Finalize was done although it returned an error: no session of this module is closed any more.
+    public func markFinalized() { finalized.store(true, ordering: .releasing) }
 
     /// Sessions that could not be closed and may be open still; they end with ``finalize()``.
     public var unclosedSessions: Int { unclosed.load(ordering: .relaxed) }

@@ -75,6 +75,7 @@ public final class Notary: Sendable {
             if thread.isGivenUp { return connection.watch.forget(thread) }
         }
         serve(&desk, thread, isLast: true)
+        desk.abandon()
         connection.watch.forget(thread)
         ended.signal()
     }
@@ -87,9 +88,9 @@ public final class Notary: Sendable {
                 try desk.compare()
             }
             try withLink(thread) { (link) throws(CustodyError) in
-                try desk.serve(link, isLast: isLast)
                 // Closed while nobody can finalise the module.
-                if isLast || thread.isGivenUp { desk.leave() }
+                defer { if isLast || thread.isGivenUp { desk.leave() } }
+                try desk.serve(link, isLast: isLast)
             }
         } catch {
             // Closed while the link is held, as the whole desk is.

@@ -6,7 +6,7 @@ import PKCS11
 /// What the notary's thread has: its session, the audit key, and what was anchored where.
 struct NotaryDesk {
     /// A class, so that it can be replaced as a whole.
-    private final class OpenSession {
+    private final class OpenSession: Sendable {
         let link: TokenLink
         let session: Session
         let isReadWrite: Bool
@@ -117,6 +117,13 @@ struct NotaryDesk {
         key = nil
         guard open != nil else { return }
         thread.calling(within: patience) { open = nil }
+    }
+
+    /// The end, without the link: a session that is open still goes with it.
+    mutating func abandon() {
+        if let open { open.link.adopt(open) }
+        open = nil
+        key = nil
     }
 
     // MARK: Steps

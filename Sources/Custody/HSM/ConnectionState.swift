@@ -7,8 +7,7 @@ struct ConnectionState {
         case ready(TokenLink, since: ContinuousClock.Instant)
         /// A thread met a fault; the connection is taken down as soon as nobody uses it.
         case lost(TokenLink, CustodyError)
-        /// - Parameter refused: The PIN file that the token refused; nil if no login was tried.
-        case locked(CustodyError, refused: PINSource.Identity?)
+        case locked(CustodyError)
         case unavailable(CustodyError, retryAt: ContinuousClock.Instant)
         case closing(TokenLink?)
         /// Holds on to a link that was not finalised: closing its session could hang.
@@ -20,7 +19,7 @@ struct ConnectionState {
         case connect
         case look(TokenLink)
         /// - Parameter isWhole: The module is finalised too, since nobody is inside.
-        case dismantle(TokenLink, isWhole: Bool)
+        case dismantle(isWhole: Bool)
         case wait(Duration)
         case finish(TokenLink?, isWhole: Bool)
     }
@@ -28,6 +27,10 @@ struct ConnectionState {
     private(set) var phase = Phase.connecting
     /// The module, while it is initialised.
     var module: Module?
+    /// One whose C_Finalize failed, though it may have been done.
+    var former: Module?
+    /// The PIN file that the token refused, until it takes one.
+    private(set) var refusedPIN: PINSource.Identity?
     private var users: Set<ObjectIdentifier> = []
     /// Those that hang: the module can't be finalised under them, and nobody waits for them.
     private var stranded: Set<ObjectIdentifier> = []
@@ -66,13 +69,15 @@ struct ConnectionState {
     mutating func connected(_ link: TokenLink) -> Bool {
         guard case .connecting = phase else { return false }
         phase = .ready(link, since: .now)
+        refusedPIN = nil
         return true
     }
 
     mutating func failed(_ failure: ConnectFailure) {
         guard case .connecting = phase else { return }
         if failure.error.code == .tokenLocked {
-            phase = .locked(failure.error, refused: failure.refused)
+            if let refused = failure.refused { refusedPIN = refused }
+            phase = .locked(failure.error)
         } else {
             phase = .unavailable(failure.error, retryAt: .now + backOff.next(isLight: failure.isLight))
         }
@@ -87,19 +92,21 @@ struct ConnectionState {
         return true
     }
 
-    mutating func dismantled() {
-        guard case .lost(_, let error) = phase else { return }
+    /// - Returns: The link, to be let go where a session that does not close harms nobody.
+    mutating func dismantled() -> TokenLink? {
+        guard case .lost(let link, let error) = phase else { return nil }
         if backOff.hasFailures {
             phase = .unavailable(error, retryAt: .now + backOff.next(isLight: false))
         } else {
             _ = backOff.next(isLight: true)
             phase = .connecting
         }
+        return link
     }
 
     /// Leaves the locked state, if that costs no further try with a PIN that was refused already.
     mutating func unlock(pinFile: PINSource.Identity?) -> Bool {
-        guard case .locked(_, let refused) = phase, refused == nil || refused != pinFile else { return false }
+        guard case .locked = phase, refusedPIN == nil || refusedPIN != pinFile else { return false }
         phase = .connecting
         return true
     }
@@ -119,8 +126,8 @@ struct ConnectionState {
         switch phase {
         case .connecting: return .connect
         case .ready(let link, _): return .look(link)
-        case .lost(let link, _):
-            return users.isEmpty ? .dismantle(link, isWhole: stranded.isEmpty) : .wait(.seconds(1))
+        case .lost:
+            return users.isEmpty ? .dismantle(isWhole: stranded.isEmpty) : .wait(.seconds(1))
         case .locked: return .wait(.seconds(3_600))
         case .unavailable(_, let retryAt):
             let now = ContinuousClock.now

@@ -92,7 +92,7 @@ public final class TokenConnection: Sendable {
             switch state.phase {
             case .ready(let link, _): trouble.map { .degraded(link.token, $0) } ?? .ready(link.token)
             case .connecting, .lost, .closing, .closed: .recovering
-            case .locked(let error, _): .locked(error)
+            case .locked(let error): .locked(error)
             case .unavailable(let error, _): .unavailable(error)
             }
         }
@@ -126,7 +126,7 @@ public final class TokenConnection: Sendable {
             case .ready(let link, _):
                 state.enter(thread)
                 return .success(link)
-            case .locked(let error, _), .unavailable(let error, _): return .failure(error)
+            case .locked(let error), .unavailable(let error, _): return .failure(error)
             case .connecting, .lost:
                 return .failure(CustodyError(.tokenUnavailable, "the HSM is being connected", retryAfterMilliseconds: 100))
             case .closing, .closed:

@@ -55,6 +55,7 @@ final class TokenKeeper: Sendable {
         var canary: (link: TokenLink, Canary)?
         while true {
             if thread.isGivenUp {
+                // While it counts as inside: closing a session must not meet C_Finalize on another keeper's thread.
                 canary = nil
                 connection.release(thread)
                 return connection.watch.forget(thread)
@@ -67,10 +68,16 @@ final class TokenKeeper: Sendable {
             case .look(let link):
                 look(link, &canary)
                 pause = connection.lookInterval
-            case .dismantle(let link, let isWhole):
-                canary = nil
-                if isWhole { finalize(link.module) }
-                connection.withState { $0.dismantled() }
+            case .dismantle(let isWhole):
+                let module = connection.withState { $0.module }
+                if isWhole, let module { finalize(module) }
+                var link = connection.withState { $0.dismantled() }
+                // The last who holds a link closes its session, and that may hang like any call.
+                thread.calling(within: settings.hungAfter) {
+                    canary = nil
+                    link = nil
+                }
+                _ = link
             case .wait(let duration):
                 pause = duration
             case .finish(let link, let isWhole):
@@ -89,15 +96,18 @@ final class TokenKeeper: Sendable {
 
     private func connect() -> (TokenLink, Canary)? {
         catalog.reset()
+        // Held until the module is finalised, so that there is nothing left to close.
+        var attempt: TokenLink?
         do throws(ConnectFailure) {
             let link = try thread.calling(within: patienceForLogins, isReplaceable: false) { () throws(ConnectFailure) in
                 try logIn()
             }
+            attempt = link
             connection.withState { $0.enter(thread) }
-            defer { connection.release(thread) }
+            defer { if !thread.isGivenUp { connection.release(thread) } }
             do throws(PKCS11Error) {
                 let canary = try thread.calling(within: patienceForLooks) { () throws(PKCS11Error) in
-                    try catalog.refresh(link.loginSession)
+                    try catalog.refresh(link.loginSession) { () throws(PKCS11Error) in try link.checkPresence() }
                     return try newCanary(link)
                 }
                 guard !thread.isGivenUp, connection.withState({ $0.connected(link) }) else { return nil }
@@ -112,6 +122,7 @@ final class TokenKeeper: Sendable {
             guard !thread.isGivenUp else { return nil }
             let module = connection.withState { $0.hasStranded ? nil : $0.module }
             if let module { finalize(module) }
+            if attempt != nil { thread.calling(within: settings.hungAfter) { attempt = nil } }
             connection.withState { $0.failed(error) }
             connection.observe()
             return nil
@@ -125,19 +136,23 @@ final class TokenKeeper: Sendable {
             module = initialized
         } else {
             module = try TokenLink.initialize(settings)
-            connection.withState { $0.module = module }
+            connection.withState { state in
+                // Its C_Finalize did what it said it had not: the numbers of its sessions are others' now.
+                if !module.wasInitialized { state.former?.markFinalized() }
+                state.former = nil
+                state.module = module
+            }
         }
-        return try TokenLink.logIn(module, settings, connection.health)
+        return try TokenLink.logIn(module, settings, refused: connection.withState { $0.refusedPIN }, connection.health)
     }
 
     private func look(_ link: TokenLink, _ canary: inout (link: TokenLink, Canary)?) {
         connection.withState { $0.enter(thread) }
-        defer { connection.release(thread) }
+        defer { if !thread.isGivenUp { connection.release(thread) } }
         do throws(PKCS11Error) {
             try thread.calling(within: patienceForLooks) { () throws(PKCS11Error) in
-                // Some modules show a token that has vanished as one without objects: it says itself that it is there.
-                try checkPresence(link)
-                try catalog.refresh(link.loginSession)
+                try link.checkPresence()
+                try catalog.refresh(link.loginSession) { () throws(PKCS11Error) in try link.checkPresence() }
             }
             guard !thread.isGivenUp else { return }
             onLook(Look(ring: catalog.ring, isFirst: false))
@@ -174,23 +189,6 @@ final class TokenKeeper: Sendable {
         return canary
     }
 
-    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
-    /// who reads it at that moment.
-    private func checkPresence(_ link: TokenLink) throws(PKCS11Error) {
-        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
-        for attempt in 1...3 {
-            do throws(PKCS11Error) {
-                let token = try link.module.tokenInfo(link.token.slot)
-                if token.serial == link.token.serial, token.label == link.token.label { return }
-                failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
-            } catch {
-                failure = error
-            }
-            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
-        }
-        throw failure
-    }
-
     private func report(_ ring: KeyRing) {
         for (name, versions) in ring.keys {
             for version in versions {
@@ -208,6 +206,7 @@ final class TokenKeeper: Sendable {
             try thread.calling(within: patienceForLogins, isReplaceable: false) { () throws(PKCS11Error) in try module.finalize() }
         } catch {
             log.warning("C_Finalize failed", metadata: ["cause": "\(error)"])
+            connection.withState { $0.former = module }
         }
         connection.withState { $0.module = nil }
     }

@@ -1,5 +1,7 @@
+import Foundation
 import PKCS11
 import SecureMemory
+import Synchronization
 
 /// How to reach the token.
 public struct TokenSettings: Sendable, Hashable {
@@ -44,11 +46,35 @@ final class TokenLink: Sendable {
     let token: TokenInfo
     /// Keeps the login, and looks at the keys; used by the keeper's thread alone.
     let loginSession: Session
+    /// Sessions whose threads have ended and could not close them: they go with the link.
+    private let orphans = Mutex<[any Sendable]>([])
 
     private init(module: Module, token: TokenInfo, loginSession: consuming Session) {
         self.module = module
         self.token = token
         self.loginSession = loginSession
+    }
+
+    /// Takes over who owns a session, since to close it now could meet C_Finalize on the keeper's thread.
+    func adopt(_ owner: any Sendable) { orphans.withLock { $0.append(owner) } }
+
+    /// Asks whether the token is in its slot. Some modules show one that has vanished as one without objects.
+    ///
+    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
+    /// who reads it at that moment.
+    func checkPresence() throws(PKCS11Error) {
+        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+        for attempt in 1...3 {
+            do throws(PKCS11Error) {
+                let present = try module.tokenInfo(token.slot)
+                if present.serial == token.serial, present.label == token.label { return }
+                failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+            } catch {
+                failure = error
+            }
+            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
+        }
+        throw failure
     }
 
     /// Loads and initialises the module. One that is initialised already will do: an earlier C_Finalize failed, or C_Initialize did and said the contrary.
@@ -66,7 +92,10 @@ final class TokenLink: Sendable {
     /// Finds the token and logs in, with one attempt at the PIN and none if that one would be the token's last.
     ///
     /// - Throws: ``ConnectFailure`` with `tokenLocked` if an operator has to act, else with `tokenUnavailable`.
-    static func logIn(_ module: Module, _ settings: TokenSettings, _ health: HealthRecord) throws(ConnectFailure) -> TokenLink {
+    /// - Parameter refused: A PIN file that the token has refused: it is not tried again as it is.
+    static func logIn(
+        _ module: Module, _ settings: TokenSettings, refused: PINSource.Identity?, _ health: HealthRecord
+    ) throws(ConnectFailure) -> TokenLink {
         let token: TokenInfo
         do {
             token = try module.token(matching: settings.uri)
@@ -87,6 +116,9 @@ final class TokenLink: Sendable {
         }
         // Before it is read: a file that is changed meanwhile counts as another one.
         let pinFile = settings.pin.identity
+        guard refused == nil || refused != pinFile else {
+            throw locked("the PIN file \(settings.pin.path) is the one that the token has refused")
+        }
         let pin: SecretBytes
         do throws(CustodyError) {
             pin = try settings.pin.read()

@@ -179,6 +179,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
             worker.end()
             Work.settle(batch)
         }
+        worker.leave()
     }
 
     /// The thread hangs: what it has not begun goes back, what it has begun waits for it as long as its caller does.

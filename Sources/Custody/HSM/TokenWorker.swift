@@ -11,7 +11,8 @@ struct TokenWorker: ~Copyable {
     }
 
     /// A class, so that it can be replaced as a whole.
-    private final class OpenSession {
+    // Unchecked: one worker's thread uses it, and when that has ended nobody does.
+    private final class OpenSession: @unchecked Sendable {
         let session: Session
         /// Made when it is needed for the first time.
         var canary: Canary?
@@ -58,14 +59,23 @@ struct TokenWorker: ~Copyable {
         connection.release(thread)
     }
 
+    /// The worker ends: its session is closed while nobody can finalise the module, or goes with the link.
+    mutating func leave() {
+        begin()
+        if link == nil, let open { openOn?.adopt(open) }
+        dropSession()
+        end()
+    }
+
     mutating func nextNonce() -> ArraySlice<UInt8> { nonces.next() }
 
     /// Looks at the keys on the token.
     mutating func refreshKeys(unlessRecent: Bool) throws(Failure) {
         let catalog = connection.catalog
         // A token that shows its keys may be unable to use them all the same.
+        let link = link
         try run(patience: connection.settings.hungAfter * 4, showsThatItWorks: false) { (session) throws(PKCS11Error) in
-            try catalog.refresh(session, unlessRecent: unlessRecent)
+            try catalog.refresh(session, unlessRecent: unlessRecent) { () throws(PKCS11Error) in try link?.checkPresence() }
         }
     }
 
@@ -76,6 +86,7 @@ struct TokenWorker: ~Copyable {
     ) throws(Failure) -> R {
         let patience = patience ?? connection.settings.hungAfter
         var isSecondTry = false
+        var hasSung = false
         while true {
             guard let link else { throw .custody(unavailable) }
             do throws(PKCS11Error) {
@@ -87,8 +98,10 @@ struct TokenWorker: ~Copyable {
                 switch Fault(error) {
                 case .data: throw .data
                 case .ambiguous:
+                    guard !hasSung else { throw .data }
                     guard sings(link) else { throw .custody(lose(link, error)) }
-                    throw .data
+                    // The token decrypts, now: what is right opens at the second try, if it was a fault of a moment.
+                    hasSung = true
                 case .objectGone:
                     throw .objectGone
                 case .objectForbidden:
@@ -128,8 +141,12 @@ struct TokenWorker: ~Copyable {
 
     /// The calls that close a session may hang like any others.
     private mutating func dropSession() {
-        guard open != nil else { return }
-        thread.calling(within: connection.settings.hungAfter) { open = nil }
+        guard open != nil || openOn != nil else { return }
+        thread.calling(within: connection.settings.hungAfter) {
+            open = nil
+            // Whoever holds a link last closes the session of its login.
+            openOn = nil
+        }
     }
 
     private mutating func lose(_ link: TokenLink, _ error: PKCS11Error) -> CustodyError {

@@ -42,9 +42,13 @@ public final class KeyCatalog: Sendable {
 
     /// Looks at the token.
     ///
-    /// - Parameter unlessRecent: Does nothing if the latest look is so recent that another one for a caller's sake would
-    ///   come too soon.
-    public func refresh(_ session: borrowing Session, unlessRecent: Bool = false) throws(PKCS11Error) {
+    /// - Parameters:
+    ///   - unlessRecent: Does nothing if the latest look is so recent that another one for a caller's sake would come too soon.
+    ///   - checkPresence: Asked before it is believed that keys were removed: some modules show a token that has vanished as
+    ///     one without objects.
+    public func refresh(
+        _ session: borrowing Session, unlessRecent: Bool = false, checkPresence: () throws(PKCS11Error) -> Void = {}
+    ) throws(PKCS11Error) {
         let start = ContinuousClock.now
         let (earlier, trials, isRecent) = state.withLock { state in (state.ring, state.trials, state.isRecent(start)) }
         if unlessRecent, isRecent { return }
@@ -53,6 +57,7 @@ public final class KeyCatalog: Sendable {
             // SoftHSM does not show an object that somebody is just changing: a key is removed when it is absent twice.
             Thread.sleep(forTimeInterval: 0.02)
             (ring, newTrials) = try look(session, trials)
+            if !ring.hasAll(of: earlier) { try checkPresence() }
         }
         // To a session that lives on without the login the token shows no private object, as if all keys had been removed.
         guard try session.isUserLoggedIn() else { throw PKCS11Error(.getSessionInfo, .userNotLoggedIn) }

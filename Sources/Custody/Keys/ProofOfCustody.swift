@@ -86,7 +86,11 @@ public enum ProofOfCustody {
                 .bool(.decrypt, false), .bool(.unwrap, false),
             ])
         } catch {
-            if saysNothing(error) { throw error }
+            switch Fault(error) {
+            case .unsupported, .objectForbidden, .objectGone, .data: break
+            // It says nothing of the key: a token that can't make one now is out of order.
+            case .ambiguous, .session, .pin, .connection: throw error
+            }
             return .inconclusive("no session key to try it with: \(error)")
         }
         var refused: [Mechanism] = []

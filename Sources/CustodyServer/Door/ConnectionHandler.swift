@@ -190,7 +190,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func resume() {
         guard isFull, let context, context.channel.isWritable, inFlight <= limits.requestsInFlight * 3 / 4 else { return }
         isFull = false
-        if parser.hasFrame { reception.enqueue(self) }
+        if parser.hasFrame { reception.enqueue(self) } else { _ = serveNext() }
         settleReading()
     }
 

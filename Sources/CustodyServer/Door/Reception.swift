@@ -78,7 +78,8 @@ final class Reception {
             connection.isWaiting = false
             if let weight = connection.serveNext() {
                 spent += weight
-                if connection.wantsService { enqueue(connection) }
+                // What has only begun to come is admitted at once, and its clock runs.
+                if connection.wantsService { enqueue(connection) } else { _ = connection.serveNext() }
             }
             connection.settleReading()
         }
