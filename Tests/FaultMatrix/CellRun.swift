@@ -268,6 +268,8 @@ struct CellRun {
             }
         }
         if stand.faults.logins != loginsBefore { stand.isDisturbed = true }
+        // A token that has refused an anchor is not asked again.
+        if cell.function == .setAttributeValue || cell.function == .createObject { stand.isDisturbed = true }
         if let state = await stand.status()?.token.state, state != .ready, state != .degraded {
             result.problems.append("Status shows the token as \(state) although it serves")
         }
