@@ -104,7 +104,8 @@ final class Site: Sendable {
     /// What logrotate does, without any word to the daemon.
     func rotateAuditLog(_ number: Int) throws {
         let old = auditFile + String(format: "-%06d", number)
-        guard rename(auditFile, old) == 0 else { throw POSIXFailure("rename \(auditFile)") }
+        // A daemon that stands still has not made the file anew after the rotation before.
+        guard rename(auditFile, old) == 0 || errno == ENOENT else { throw POSIXFailure("rename \(auditFile)") }
     }
 
     /// The audit log's files, oldest first.
