@@ -2,13 +2,16 @@
 
 import PackageDescription
 
+/// Set by scripts/fuzz: its program has libFuzzer's main, and what it tries has to be quick.
+let isFuzzing = Context.environment["CUSTODY_FUZZING"] != nil
+
 /// One place for the language settings of every target.
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
-]
+] + (isFuzzing ? [.unsafeFlags(["-O"])] : [])
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -28,6 +31,8 @@ let package = Package(
         .executable(name: "custody-mek", targets: ["custody-mek"]),
         .executable(name: "custody-bench", targets: ["custody-bench"]),
         .executable(name: "custody-mek-bench", targets: ["custody-mek-bench"]),
+        // For tests: the PKCS#11 module between a program and SoftHSM.
+        .library(name: "custody-fault-module", type: .dynamic, targets: ["FaultModule"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -71,7 +76,7 @@ let package = Package(
             dependencies: [
                 "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-                .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "DequeModule", package: "swift-collections"), .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
         .target(
@@ -145,12 +150,25 @@ let package = Package(
 
         // Tests; those that need a token make one of SoftHSM's.
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .target(name: "FaultControl", path: "Tests/FaultControl"),
+        .target(name: "FaultModule", dependencies: ["CPKCS11", "FaultControl"], path: "Tests/FaultModule"),
         .target(
             name: "TestSupport",
             dependencies: [
-                "CTestSupport", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
+                "CTestSupport", "Custody", "FaultControl", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "ToolSupport", nioCore, nioPosix, nioHTTP1,
             ],
             path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "FaultMatrix", dependencies: ["CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport"],
+            path: "Tests/FaultMatrix", swiftSettings: strict),
+        .executableTarget(
+            name: "custody-faults", dependencies: ["FaultMatrix", "custodyd", "custodyctl", arguments],
+            path: "Tests/FaultMatrixTool", swiftSettings: strict),
+        .testTarget(
+            name: "FaultMatrixTests",
+            // The programs are those that the stands start.
+            dependencies: ["FaultMatrix", "custodyd", "custodyctl"],
+            swiftSettings: strict),
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
@@ -160,13 +178,27 @@ let package = Package(
         .executableTarget(
             name: "custody-load", dependencies: ["CustodyClient", "SecureMemory"], path: "Tests/CustodyLoad",
             swiftSettings: strict),
+        .executableTarget(
+            name: "custody-hostile",
+            dependencies: ["CustodyProtocol", "CSystemShim", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            path: "Tests/HostileClient", swiftSettings: strict),
+        .executableTarget(
+            name: "custody-soak",
+            dependencies: [
+                "ByteEncoding", "CSystemShim", "CTestSupport", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
+                nioCore, arguments, .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                // The programs that it starts.
+                "custodyd", "custodyctl",
+            ],
+            path: "Tests/Soak", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
             dependencies: [
                 "ByteEncoding", "CustodyClient", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TestSupport", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 // The programs that the tests start.
-                "custodyd", "custodyctl", "custody-load",
+                "custodyd", "custodyctl", "custody-load", "custody-hostile", "custody-soak",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -192,8 +224,24 @@ let package = Package(
                 "custodyd", "custodyctl", "custody-mek", "people-service",
             ],
             swiftSettings: strict),
+        .target(
+            name: "Fuzzing",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "CustodyServer", "PKCS11", "SecureMemory", nioCore,
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            path: "Tests/Fuzzing", exclude: ["Dictionaries"], resources: [.copy("Corpus")], swiftSettings: strict),
         .testTarget(
-            name: "CustodyProtocolTests", dependencies: ["CustodyProtocol", nioCore], swiftSettings: strict),
+            name: "FuzzingTests",
+            dependencies: [
+                "ByteEncoding", "Custody", "CustodyProtocol", "Fuzzing", "PKCS11", nioCore,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CustodyProtocolTests",
+            dependencies: ["CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],
@@ -221,3 +269,9 @@ let package = Package(
             swiftSettings: strict),
     ]
 )
+
+if isFuzzing {
+    package.targets.append(.executableTarget(
+        name: "custody-fuzz", dependencies: ["Fuzzing"], path: "Tests/FuzzDriver",
+        swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -171,7 +171,12 @@ private final class CallHandler: ChannelInboundHandler {
                     frame.body.zeroize()
                 }
                 let response = try WireResponse(serializedBytes: body)
-                waiting.removeValue(forKey: frame.requestID)?.continuation.resume(returning: .success(response))
+                if let call = waiting.removeValue(forKey: frame.requestID) {
+                    call.continuation.resume(returning: .success(response))
+                } else if frame.requestID == 0, response.hasError {
+                    // About the connection as a whole: the daemon closes it.
+                    failAll(CustodyClientError(response.error))
+                }
             }
         } catch {
             failAll(CustodyClientError(.protocolViolation, "the daemon's bytes are not Custody's protocol; is another program listening on the socket?"))

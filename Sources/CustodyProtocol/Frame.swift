@@ -1,4 +1,3 @@
-import CSystemShim
 import NIOCore
 
 /// One frame: a fixed header of 12 bytes, then a protobuf message.
@@ -45,58 +44,4 @@ public enum FrameError: Error, Sendable, Equatable {
     case unsupported(version: UInt8, flags: UInt8, requestID: UInt32)
     /// The body would be longer than allowed.
     case tooLarge(length: Int, limit: Int, requestID: UInt32)
-}
-
-/// Cuts a byte stream into frames.
-public struct FrameParser {
-    private var buffer = ByteBuffer()
-    private let limit: Int
-
-    /// - Parameter limit: The longest body that is accepted.
-    public init(limit: Int) { self.limit = limit }
-
-    /// How much memory the parser holds, for tests.
-    var capacity: Int { buffer.capacity }
-
-    public mutating func append(_ bytes: inout ByteBuffer) {
-        if buffer.readableBytes == 0 {
-            buffer = bytes
-        } else {
-            // A client that always leaves half a frame behind must not make the buffer keep all that it ever sent.
-            buffer.discardReadBytes()
-            buffer.writeBuffer(&bytes)
-        }
-    }
-
-    /// The next whole frame; nil if more bytes are needed. A header is judged as soon as it is there, so that nobody's
-    /// length makes the parser wait for a body that it would not accept.
-    public mutating func next() throws(FrameError) -> Frame? {
-        // A wrong first byte is enough to know.
-        if buffer.readableBytes >= 2, buffer.getInteger(at: buffer.readerIndex, as: UInt16.self) != Frame.magic {
-            throw .notAFrame
-        }
-        guard buffer.readableBytes >= Frame.headerLength,
-            let (_, version, flags, length, requestID) = buffer.peekMultipleIntegers(
-                as: (UInt16, UInt8, UInt8, UInt32, UInt32).self)
-        else { return nil }
-        guard version == Frame.protocolVersion, flags == 0 else {
-            throw .unsupported(version: version, flags: flags, requestID: requestID)
-        }
-        guard Int(length) <= limit else { throw .tooLarge(length: Int(length), limit: limit, requestID: requestID) }
-        guard buffer.readableBytes >= Frame.headerLength + Int(length) else { return nil }
-        buffer.moveReaderIndex(forwardBy: Frame.headerLength)
-        guard let body = buffer.readSlice(length: Int(length)) else { return nil }
-        return Frame(requestID: requestID, body: body)
-    }
-}
-
-extension ByteBuffer {
-    /// Overwrites the readable bytes with zeros, in place, also where other buffers share them.
-    ///
-    /// NIO reads into pooled buffers that live as long as their connection; a plaintext would stay in them until the next
-    /// request. Writing through the buffer would copy it first, so this goes past copy-on-write: only for bytes that
-    /// nobody reads any more.
-    public func zeroize() {
-        withUnsafeReadableBytes { csystem_zeroize($0.baseAddress, $0.count) }
-    }
 }

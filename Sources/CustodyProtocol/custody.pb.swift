@@ -573,11 +573,49 @@ public nonisolated struct WireStatusReport: @unchecked Sendable {
     set {_uniqueStorage()._usesCountedSinceMs = newValue}
   }
 
+  public var door: WireDoorReport {
+    get {_storage._door ?? WireDoorReport()}
+    set {_uniqueStorage()._door = newValue}
+  }
+  /// Returns true if `door` has been explicitly set.
+  public var hasDoor: Bool {_storage._door != nil}
+  /// Clears the value of `door`. Subsequent reads from it will return its default value.
+  public mutating func clearDoor() {_uniqueStorage()._door = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// Who is connected, and who was turned away since the start.
+public nonisolated struct WireDoorReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var connections: UInt32 = 0
+
+  public var connectionsLimit: UInt32 = 0
+
+  /// Connections closed at once or later for passing a limit, for sending what is not a frame, or for idling in the middle of one.
+  public var connectionsRefused: UInt64 = 0
+
+  /// Requests answered with OVERLOADED because their connection or user had too much in flight.
+  public var requestsRefused: UInt64 = 0
+
+  /// Bytes of requests and answers that are held for all clients now, and how many may be.
+  public var bytesInFlight: UInt64 = 0
+
+  public var bytesInFlightLimit: UInt64 = 0
+
+  /// What keeps new connections from being accepted; empty if nothing does.
+  public var detail: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
 }
 
 public nonisolated struct WireAuditReport: Sendable {
@@ -697,19 +735,38 @@ public nonisolated struct WireTokenReport: Sendable {
 
   public var serial: String = String()
 
+  /// Since when it is in this state (milliseconds since 1970).
+  public var sinceMs: UInt64 = 0
+
+  public var health: WireHealthReport {
+    get {_health ?? WireHealthReport()}
+    set {_health = newValue}
+  }
+  /// Returns true if `health` has been explicitly set.
+  public var hasHealth: Bool {self._health != nil}
+  /// Clears the value of `health`. Subsequent reads from it will return its default value.
+  public mutating func clearHealth() {self._health = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum State: SwiftProtobuf.Enum, Swift.CaseIterable {
     public typealias RawValue = Int
     case unspecified // = 0
+
+    /// Logged in and working.
     case ready // = 1
 
-    /// Being connected for the first time or again.
-    case connecting // = 2
+    /// Being connected, for the first time or after a loss; no attempt has failed since.
+    case recovering // = 2
 
-    /// The token refused the PIN, or has locked it: an operator has to act.
+    /// The token refused the PIN, or has locked it: no login is tried until an operator acts.
     case locked // = 3
+
+    /// Can't be reached; tried again with growing pauses.
     case unavailable // = 4
+
+    /// Serves, but not as it should: a call hangs, say, or the token refuses some operations.
+    case degraded // = 5
     case UNRECOGNIZED(Int)
 
     public init() {
@@ -720,9 +777,10 @@ public nonisolated struct WireTokenReport: Sendable {
       switch rawValue {
       case 0: self = .unspecified
       case 1: self = .ready
-      case 2: self = .connecting
+      case 2: self = .recovering
       case 3: self = .locked
       case 4: self = .unavailable
+      case 5: self = .degraded
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -731,9 +789,10 @@ public nonisolated struct WireTokenReport: Sendable {
       switch self {
       case .unspecified: return 0
       case .ready: return 1
-      case .connecting: return 2
+      case .recovering: return 2
       case .locked: return 3
       case .unavailable: return 4
+      case .degraded: return 5
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -742,12 +801,44 @@ public nonisolated struct WireTokenReport: Sendable {
     public static let allCases: [WireTokenReport.State] = [
       .unspecified,
       .ready,
-      .connecting,
+      .recovering,
       .locked,
       .unavailable,
+      .degraded,
     ]
 
   }
+
+  public init() {}
+
+  fileprivate var _health: WireHealthReport? = nil
+}
+
+/// How the token does. Nothing is asked of the token to tell this.
+public nonisolated struct WireHealthReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// When the token last did what it was asked for, and when the canary last did (milliseconds since 1970); 0: never.
+  public var latestSuccessMs: UInt64 = 0
+
+  public var latestCanaryMs: UInt64 = 0
+
+  /// How long the canary took, in microseconds.
+  public var canaryUs: UInt64 = 0
+
+  /// How often the daemon logged in or tried to, and how often a connection was lost.
+  public var logins: UInt64 = 0
+
+  public var losses: UInt64 = 0
+
+  /// Threads that hang in a call of the module now; past the limit the service manager is let restart the daemon.
+  public var hungThreads: UInt32 = 0
+
+  public var hungThreadsLimit: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -1834,7 +1925,7 @@ nonisolated extension WireDecrypted: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StatusReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0\u{1}door\0")
 
   fileprivate class _StorageClass {
     var _serverVersion: String = String()
@@ -1851,6 +1942,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _limits: [WireLimitReport] = []
     var _configuration: WireConfigurationReport? = nil
     var _usesCountedSinceMs: UInt64 = 0
+    var _door: WireDoorReport? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1875,6 +1967,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       _limits = source._limits
       _configuration = source._configuration
       _usesCountedSinceMs = source._usesCountedSinceMs
+      _door = source._door
     }
   }
 
@@ -1907,6 +2000,7 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._limits) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._configuration) }()
         case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._usesCountedSinceMs) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._door) }()
         default: break
         }
       }
@@ -1961,6 +2055,9 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       if _storage._usesCountedSinceMs != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._usesCountedSinceMs, fieldNumber: 14)
       }
+      try { if let v = _storage._door {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1984,10 +2081,71 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._limits != rhs_storage._limits {return false}
         if _storage._configuration != rhs_storage._configuration {return false}
         if _storage._usesCountedSinceMs != rhs_storage._usesCountedSinceMs {return false}
+        if _storage._door != rhs_storage._door {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDoorReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DoorReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}connections\0\u{3}connections_limit\0\u{3}connections_refused\0\u{3}requests_refused\0\u{3}bytes_in_flight\0\u{3}bytes_in_flight_limit\0\u{1}detail\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.connections) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.connectionsLimit) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.connectionsRefused) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.requestsRefused) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.bytesInFlight) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.bytesInFlightLimit) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.detail) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.connections != 0 {
+      try visitor.visitSingularUInt32Field(value: self.connections, fieldNumber: 1)
+    }
+    if self.connectionsLimit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.connectionsLimit, fieldNumber: 2)
+    }
+    if self.connectionsRefused != 0 {
+      try visitor.visitSingularUInt64Field(value: self.connectionsRefused, fieldNumber: 3)
+    }
+    if self.requestsRefused != 0 {
+      try visitor.visitSingularUInt64Field(value: self.requestsRefused, fieldNumber: 4)
+    }
+    if self.bytesInFlight != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesInFlight, fieldNumber: 5)
+    }
+    if self.bytesInFlightLimit != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesInFlightLimit, fieldNumber: 6)
+    }
+    if !self.detail.isEmpty {
+      try visitor.visitSingularStringField(value: self.detail, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireDoorReport, rhs: WireDoorReport) -> Bool {
+    if lhs.connections != rhs.connections {return false}
+    if lhs.connectionsLimit != rhs.connectionsLimit {return false}
+    if lhs.connectionsRefused != rhs.connectionsRefused {return false}
+    if lhs.requestsRefused != rhs.requestsRefused {return false}
+    if lhs.bytesInFlight != rhs.bytesInFlight {return false}
+    if lhs.bytesInFlightLimit != rhs.bytesInFlightLimit {return false}
+    if lhs.detail != rhs.detail {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2194,7 +2352,7 @@ nonisolated extension WireReloaded: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireTokenReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".TokenReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{1}detail\0\u{1}label\0\u{1}manufacturer\0\u{1}model\0\u{1}serial\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{1}detail\0\u{1}label\0\u{1}manufacturer\0\u{1}model\0\u{1}serial\0\u{3}since_ms\0\u{1}health\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2208,12 +2366,18 @@ nonisolated extension WireTokenReport: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 4: try { try decoder.decodeSingularStringField(value: &self.manufacturer) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.model) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.serial) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.sinceMs) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._health) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.state != .unspecified {
       try visitor.visitSingularEnumField(value: self.state, fieldNumber: 1)
     }
@@ -2232,6 +2396,12 @@ nonisolated extension WireTokenReport: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.serial.isEmpty {
       try visitor.visitSingularStringField(value: self.serial, fieldNumber: 6)
     }
+    if self.sinceMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sinceMs, fieldNumber: 7)
+    }
+    try { if let v = self._health {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2242,13 +2412,75 @@ nonisolated extension WireTokenReport: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.manufacturer != rhs.manufacturer {return false}
     if lhs.model != rhs.model {return false}
     if lhs.serial != rhs.serial {return false}
+    if lhs.sinceMs != rhs.sinceMs {return false}
+    if lhs._health != rhs._health {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
 nonisolated extension WireTokenReport.State: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_READY\0\u{1}STATE_CONNECTING\0\u{1}STATE_LOCKED\0\u{1}STATE_UNAVAILABLE\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}STATE_READY\0\u{1}STATE_RECOVERING\0\u{1}STATE_LOCKED\0\u{1}STATE_UNAVAILABLE\0\u{1}STATE_DEGRADED\0")
+}
+
+nonisolated extension WireHealthReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HealthReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}latest_success_ms\0\u{3}latest_canary_ms\0\u{3}canary_us\0\u{1}logins\0\u{1}losses\0\u{3}hung_threads\0\u{3}hung_threads_limit\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.latestSuccessMs) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.latestCanaryMs) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.canaryUs) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.logins) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.losses) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.hungThreads) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.hungThreadsLimit) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.latestSuccessMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.latestSuccessMs, fieldNumber: 1)
+    }
+    if self.latestCanaryMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.latestCanaryMs, fieldNumber: 2)
+    }
+    if self.canaryUs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.canaryUs, fieldNumber: 3)
+    }
+    if self.logins != 0 {
+      try visitor.visitSingularUInt64Field(value: self.logins, fieldNumber: 4)
+    }
+    if self.losses != 0 {
+      try visitor.visitSingularUInt64Field(value: self.losses, fieldNumber: 5)
+    }
+    if self.hungThreads != 0 {
+      try visitor.visitSingularUInt32Field(value: self.hungThreads, fieldNumber: 6)
+    }
+    if self.hungThreadsLimit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.hungThreadsLimit, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireHealthReport, rhs: WireHealthReport) -> Bool {
+    if lhs.latestSuccessMs != rhs.latestSuccessMs {return false}
+    if lhs.latestCanaryMs != rhs.latestCanaryMs {return false}
+    if lhs.canaryUs != rhs.canaryUs {return false}
+    if lhs.logins != rhs.logins {return false}
+    if lhs.losses != rhs.losses {return false}
+    if lhs.hungThreads != rhs.hungThreads {return false}
+    if lhs.hungThreadsLimit != rhs.hungThreadsLimit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension WireKeyReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

@@ -38,8 +38,11 @@ public struct Daemon: Service, CustomStringConvertible {
             usesLimit: configuration.keys.usesPerVersion, log: log)
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
+        let manager = ServiceManager.ofEnvironment()
+        connection.onStateChange { manager?.say(status: $0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let door = Door(custodian: custodian, configuration: configuration.server, group: group, log: log)
+        let door = try Self.door(custodian, configuration.server, group, log)
+        custodian.onDoorReport { door.report() }
 
         custodian.noteEventually(AuditEvent(
             "started",
@@ -62,16 +65,40 @@ public struct Daemon: Service, CustomStringConvertible {
                 metadata: ["interval": "\(configuration.keys.lookInterval)"])
         }
 
-        try? await gracefulShutdown()
+        manager?.sayReady(custodian.tokenState)
+        await withTaskGroup(of: Void.self) { tasks in
+            // Past the bound of hanging calls it is let restart the daemon.
+            if let manager { tasks.addTask {
+                // Asked on the event loop: if that does not answer, nobody is served.
+                let loop = group.any()
+                await manager.feedWatchdog { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
+            } }
+            tasks.addTask { try? await gracefulShutdown() }
+            await tasks.next()
+            tasks.cancelAll()
+        }
+        manager?.sayStopping()
         log.notice("shutting down")
         hangup.cancel()
         door.close()
         let drain = configuration.server.drain
-        try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
+        let isFinalized = try await NIOThreadPool.singleton.runIfActive { custodian.stop(drainingFor: drain) }
         await door.closeConnections(within: drain)
         try await group.shutdownGracefully()
         audit.close()
+        guard isFinalized else {
+            // Its exit handlers crash while a call is inside.
+            log.warning("a call of the HSM's module does not return: custodyd leaves without finalising it")
+            _exit(0)
+        }
         log.notice("custodyd has stopped")
+    }
+
+    /// Where waiting for the event loop holds nobody up.
+    private static func door(
+        _ custodian: Custodian, _ configuration: Configuration.Server, _ group: any EventLoopGroup, _ log: Logger
+    ) throws -> Door {
+        try Door(custodian: custodian, configuration: configuration, group: group, log: log)
     }
 
     private func harden() {

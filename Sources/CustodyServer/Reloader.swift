@@ -37,6 +37,7 @@ final class Reloader: Sendable {
                     ]))
                 connection.catalog.setExceptions(new.keys.exceptions)
                 connection.setLookInterval(new.keys.lookInterval)
+                if connection.unlock() { log.notice("the token is tried again, as its PIN or its lock may have been put right") }
                 current = new
                 return .success(custodian.adopt(new.rules, file: file, usesLimit: new.keys.usesPerVersion))
             } catch {

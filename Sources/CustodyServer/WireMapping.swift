@@ -6,10 +6,10 @@ import SecureMemory
 import SwiftProtobuf
 
 /// Where the wire's messages become the domain's and back: the only place that knows both.
-enum WireMapping {
+package enum WireMapping {
     // MARK: Requests
 
-    static func item(_ operation: WireOperation) -> CustodyRequest.Item {
+    package static func item(_ operation: WireOperation) -> CustodyRequest.Item {
         let kind = kind(operation)
         let mapped: Result<Custody.Operation, CustodyError>
         do throws(CustodyError) {
@@ -20,7 +20,7 @@ enum WireMapping {
         return CustodyRequest.Item(kind: kind, operation: mapped)
     }
 
-    static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
+    package static func context(_ pairs: [WirePair]) throws(CustodyError) -> EncryptionContext {
         pairs.isEmpty ? .empty : try EncryptionContext(pairs.map { .init(key: $0.key, value: $0.value) })
     }
 
@@ -72,8 +72,12 @@ enum WireMapping {
         WireResponse.with { $0.results = reply.map(result) }
     }
 
-    static func response(_ error: WireError) -> WireResponse {
-        WireResponse.with { $0.error = error }
+    static func response(_ content: Result<CustodyReply, RequestRejection>) -> WireResponse {
+        switch content {
+        case .success(let reply): response(reply)
+        case .failure(let rejection):
+            WireResponse.with { $0.error = error(rejection.code, rejection.message, retryAfter: rejection.retryAfter) }
+        }
     }
 
     static func error(_ error: CustodyError) -> WireError {
@@ -134,6 +138,7 @@ enum WireMapping {
         WireStatusReport.with {
             $0.serverVersion = CustodyRelease.version
             $0.token = token(report.token)
+            if let door = report.door { $0.door = Self.door(door) }
             $0.keys = report.keys.map { name, versions in
                 let wrapping = versions.last { $0.state == .active }?.id
                 return WireKeyReport.with {
@@ -186,16 +191,17 @@ enum WireMapping {
         }
     }
 
-    private static func token(_ state: TokenState) -> WireTokenReport {
+    private static func token(_ report: TokenReport) -> WireTokenReport {
         WireTokenReport.with {
-            switch state {
+            switch report.state {
             case .ready(let token):
                 $0.state = .ready
-                $0.label = token.label
-                $0.manufacturer = token.manufacturer
-                $0.model = token.model
-                $0.serial = token.serial
-            case .connecting: $0.state = .connecting
+                show(token, in: &$0)
+            case .degraded(let token, let reason):
+                $0.state = .degraded
+                $0.detail = reason
+                show(token, in: &$0)
+            case .recovering: $0.state = .recovering
             case .locked(let error):
                 $0.state = .locked
                 $0.detail = error.cause.map { "\(error.message): \($0)" } ?? error.message
@@ -203,6 +209,36 @@ enum WireMapping {
                 $0.state = .unavailable
                 $0.detail = error.cause.map { "\(error.message): \($0)" } ?? error.message
             }
+            $0.sinceMs = report.sinceMilliseconds
+            let health = report.health
+            $0.health = .with {
+                $0.latestSuccessMs = health.latestSuccess ?? 0
+                $0.latestCanaryMs = health.latestCanary ?? 0
+                $0.canaryUs = UInt64(clamping: Int64(health.canaryDuration / .microseconds(1)))
+                $0.logins = health.logins
+                $0.losses = health.losses
+                $0.hungThreads = UInt32(clamping: health.hungThreads)
+                $0.hungThreadsLimit = UInt32(clamping: health.hungThreadsLimit)
+            }
+        }
+    }
+
+    private static func show(_ token: TokenInfo, in report: inout WireTokenReport) {
+        report.label = token.label
+        report.manufacturer = token.manufacturer
+        report.model = token.model
+        report.serial = token.serial
+    }
+
+    private static func door(_ report: DoorReport) -> WireDoorReport {
+        WireDoorReport.with {
+            $0.connections = UInt32(clamping: report.connections)
+            $0.connectionsLimit = UInt32(clamping: report.connectionsLimit)
+            $0.connectionsRefused = report.connectionsRefused
+            $0.requestsRefused = report.requestsRefused
+            $0.bytesInFlight = UInt64(clamping: report.bytesInFlight)
+            $0.bytesInFlightLimit = UInt64(clamping: report.bytesInFlightLimit)
+            $0.detail = report.trouble ?? ""
         }
     }
 

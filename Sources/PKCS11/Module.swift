@@ -11,7 +11,10 @@ public final class Module: @unchecked Sendable {
     /// The file or p11-kit name that it was loaded from.
     public let name: String
     let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
+    /// Whether this process had initialised it before.
+    public let wasInitialized: Bool
     private let finalized = Atomic(false)
+    private let unclosed = Atomic(0)
 
     /// Loads and initialises a module.
     ///
@@ -19,17 +22,43 @@ public final class Module: @unchecked Sendable {
     ///   - name: The path of a shared library, or the name under which p11-kit's configuration lists a module, such
     ///     as `softhsm2`.
     ///   - initializationString: Passed in `pReserved`; NSS needs one, others want none.
+    ///   - acceptingInitialized: A module that this process has initialised already will do: an earlier C_Finalize failed.
     /// - Throws: ``PKCS11Error`` with ``PKCS11Error/Code/moduleNotLoaded``, or what C_Initialize returned.
-    public init(_ name: String, initializationString: String? = nil) throws(PKCS11Error) {
+    public init(_ name: String, initializationString: String? = nil, acceptingInitialized: Bool = false) throws(PKCS11Error) {
         self.name = name
         functions = try name.contains("/") ? Self.load(path: name) : Self.load(configuredName: name)
         // The library stays loaded for the life of the process, also after C_Finalize: unloading runs exit handlers that
         // crash in some modules, and a later initialisation finds it again.
-        try Self.initialize(functions, initializationString)
+        do {
+            try Self.initialize(functions, initializationString)
+            wasInitialized = false
+        } catch {
+            guard acceptingInitialized, error.returnValue == .cryptokiAlreadyInitialized else { throw error }
+            wasInitialized = true
+        }
     }
 
     /// Whether ``finalize()`` was called; then no handle of this module means anything any more.
     public var isFinalized: Bool { finalized.load(ordering: .acquiring) }
+
+    /// Says that C_Finalize was done although it returned an error: no session of this module is closed any more.
+    public func markFinalized() { finalized.store(true, ordering: .releasing) }
+
+    /// Sessions that could not be closed and may be open still; they end with ``finalize()``.
+    public var unclosedSessions: Int { unclosed.load(ordering: .relaxed) }
+
+    /// What C_CloseSession returns for a session that is no more.
+    private static let goneAlready: Set<CK_RV> = [
+        CKR_OK, CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_DEVICE_REMOVED, CKR_TOKEN_NOT_PRESENT,
+    ]
+
+    /// C_CloseSession, for the owner of a session that has no use for the answer.
+    func close(_ session: CK_SESSION_HANDLE) {
+        // After C_Finalize there is nothing left to close, and the same number may stand for another session of a later
+        // initialisation.
+        guard !isFinalized, let entry = functions.pointee.C_CloseSession else { return }
+        if !Self.goneAlready.contains(entry(session)) { unclosed.add(1, ordering: .relaxed) }
+    }
 
     private static func load(path: String) throws(PKCS11Error) -> UnsafeMutablePointer<CK_FUNCTION_LIST> {
         guard let loaded = p11_kit_module_load(path, CInt(P11_KIT_MODULE_UNMANAGED | P11_KIT_MODULE_CRITICAL)) else {
@@ -73,7 +102,13 @@ public final class Module: @unchecked Sendable {
     /// C_Finalize. No other call may be under way; every session and handle is gone afterwards.
     public func finalize() throws(PKCS11Error) {
         finalized.store(true, ordering: .releasing)
-        try call(.finalize, functions.pointee.C_Finalize) { $0(nil) }
+        do {
+            try call(.finalize, functions.pointee.C_Finalize) { $0(nil) }
+        } catch {
+            // It is as it was: sessions that are let go have to be closed.
+            if error.returnValue != .cryptokiNotInitialized { finalized.store(false, ordering: .releasing) }
+            throw error
+        }
     }
 
     public func info() throws(PKCS11Error) -> ModuleInfo {
@@ -125,8 +160,15 @@ public final class Module: @unchecked Sendable {
     public func token(matching uri: TokenURI) throws(PKCS11Error) -> TokenInfo {
         var found: [TokenInfo] = []
         var others: [TokenInfo] = []
+        var failure: PKCS11Error?
         for slot in try slots(withToken: true) {
-            guard let raw = try? rawTokenInfo(slot) else { continue }
+            let raw: CK_TOKEN_INFO
+            do throws(PKCS11Error) {
+                raw = try rawTokenInfo(slot)
+            } catch {
+                failure = error
+                continue
+            }
             let info = TokenInfo(slot, raw)
             guard info.isInitialized else { continue }
             if uri.matches(raw, slot: slot) { found.append(info) } else { others.append(info) }
@@ -136,6 +178,8 @@ public final class Module: @unchecked Sendable {
             tokens.map { "'\($0.label)' (serial \($0.serial))" }.joined(separator: ", ")
         }
         if found.isEmpty {
+            // It may be the one that does not answer.
+            if let failure { throw failure }
             let there = others.isEmpty ? "the module shows no initialised token" : "there are \(list(others))"
             throw PKCS11Error(
                 code: .tokenNotFound,

@@ -12,6 +12,8 @@ public struct PKCS11Error: Error, Sendable, CustomStringConvertible {
         case tokenNotFound
         /// More than one token matches the URI.
         case tokenAmbiguous
+        /// The module's function returned CKR_OK with an output that can't be right.
+        case wrongOutput
     }
 
     public var code: Code

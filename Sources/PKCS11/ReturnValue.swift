@@ -11,6 +11,12 @@ public struct ReturnValue: RawRepresentable, Hashable, Sendable, CustomStringCon
         Self.names[rawValue] ?? "CKR_0x" + String(rawValue, radix: 16, uppercase: true)
     }
 
+    /// The value of this name; nil if the standard has none.
+    public init?(name: String) {
+        guard let value = Self.names.first(where: { $0.value == name })?.key else { return nil }
+        rawValue = value
+    }
+
     public var description: String { name }
 }
 

@@ -41,7 +41,8 @@ extension Session {
         _ key: ObjectHandle, nonce: RawSpan, aad: RawSpan, plaintext: RawSpan, appendingTo output: inout [UInt8]
     ) throws(PKCS11Error) {
         try initializeGCM(.encryptInit, module.functions.pointee.C_EncryptInit, key, nonce, aad)
-        try run(.encrypt, module.functions.pointee.C_Encrypt, plaintext, appendingTo: &output)
+        let length = plaintext.byteCount + Self.gcmTagLength
+        try run(.encrypt, module.functions.pointee.C_Encrypt, plaintext, appendingTo: &output, length: length)
     }
 
     /// AES-256-GCM by C_DecryptInit and C_Decrypt.
@@ -54,7 +55,8 @@ extension Session {
     ) throws(PKCS11Error) -> [UInt8] {
         try initializeGCM(.decryptInit, module.functions.pointee.C_DecryptInit, key, nonce, aad)
         var plaintext: [UInt8] = []
-        try run(.decrypt, module.functions.pointee.C_Decrypt, ciphertext, appendingTo: &plaintext)
+        let length = max(0, ciphertext.byteCount - Self.gcmTagLength)
+        try run(.decrypt, module.functions.pointee.C_Decrypt, ciphertext, appendingTo: &plaintext, length: length)
         return plaintext
     }
 
@@ -85,9 +87,11 @@ extension Session {
 
     /// One-part operation into a buffer of input + 16 bytes both ways, without a query for the length: SoftHSM wants a
     /// ciphertext-sized buffer to decrypt, and NSS forgets the tag when asked.
+    ///
+    /// - Parameter expected: The output's length, which GCM leaves no choice of.
     @inline(__always)
     private func run(
-        _ function: Function, _ entry: CK_C_Encrypt?, _ input: RawSpan, appendingTo output: inout [UInt8]
+        _ function: Function, _ entry: CK_C_Encrypt?, _ input: RawSpan, appendingTo output: inout [UInt8], length expected: Int
     ) throws(PKCS11Error) {
         guard let entry else { throw PKCS11Error(function, .functionNotSupported) }
         let start = output.count
@@ -99,12 +103,14 @@ extension Session {
                 entry(handle, inputBytes.mutableBytes, UInt(inputBytes.count), buffer.baseAddress.map { $0 + start }, &length)
             }
         }
-        guard returned == CKR_OK, length <= CK_ULONG(capacity) else {
+        guard returned == CKR_OK, length == CK_ULONG(clamping: expected) else {
             for index in start..<output.count { output[index] = 0 }
             output.removeSubrange(start...)
-            throw PKCS11Error(function, returned == CKR_OK ? .bufferTooSmall : ReturnValue(rawValue: returned))
+            guard returned == CKR_OK else { throw PKCS11Error(function, ReturnValue(rawValue: returned)) }
+            throw PKCS11Error(
+                code: .wrongOutput, message: "\(function.rawValue) gave \(length) bytes where AES-GCM has \(expected); have the token examined")
         }
-        output.removeSubrange((start + Int(length))...)
+        output.removeSubrange((start + expected)...)
     }
 }
 

@@ -14,13 +14,20 @@ extension Session {
             try module.call(.findObjectsInit, module.functions.pointee.C_FindObjectsInit) { $0(handle, pointer, count) }
         }
         var found: [ObjectHandle] = []
+        var seen: Set<CK_OBJECT_HANDLE> = []
         do throws(PKCS11Error) {
             var batch = [CK_OBJECT_HANDLE](repeating: 0, count: 64)
             while true {
                 var count: CK_ULONG = 0
                 try module.call(.findObjects, module.functions.pointee.C_FindObjects) { $0(handle, &batch, 64, &count) }
-                found += batch.prefix(Int(clamping: count)).map(ObjectHandle.init)
                 if count == 0 { break }
+                // A search that never ends would take all memory.
+                let new = count <= 64 ? batch.prefix(Int(count)).filter { !seen.contains($0) } : []
+                guard !new.isEmpty else {
+                    throw PKCS11Error(code: .wrongOutput, message: "C_FindObjects gives more objects than it was asked for, or the same again and again")
+                }
+                seen.formUnion(new)
+                found += new.map(ObjectHandle.init)
             }
         } catch {
             _ = module.functions.pointee.C_FindObjectsFinal?(handle)

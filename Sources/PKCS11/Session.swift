@@ -18,12 +18,7 @@ public struct Session: ~Copyable, Sendable {
         self.handle = handle
     }
 
-    deinit {
-        // Whoever drops a session has no use for the answer. After C_Finalize there is nothing left to close, and the
-        // same number may stand for another session of a later initialisation.
-        guard !module.isFinalized else { return }
-        _ = module.functions.pointee.C_CloseSession?(handle)
-    }
+    deinit { module.close(handle) }
 
     /// C_Login. Login is application-wide: it counts for all sessions of this process with the token.
     public func login(_ user: UserType, pin: SecretBytes) throws(PKCS11Error) {

@@ -51,13 +51,15 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
                 code: .invalidURI,
                 message: "'\(redacted(string))' is not a PKCS#11 URI for a token: \(why); a good one is pkcs11:token=custody")
         }
+        // p11-kit would read it as the end, and what follows would be overlooked.
+        guard !string.utf8.contains(0) else { throw invalid("it has a NUL") }
         guard let uri = p11_kit_uri_new() else { throw PKCS11Error(.getTokenInfo, .hostMemory) }
         defer { p11_kit_uri_free(uri) }
         let result = p11_kit_uri_parse(string, P11_KIT_URI_FOR_ANY, uri)
         guard result == P11_KIT_URI_OK.rawValue else {
             throw invalid(p11_kit_uri_message(result).map { String(cString: $0) } ?? "error \(result)")
         }
-        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil else {
+        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil, !namesPIN(string) else {
             throw invalid("it must not hold a PIN; name a PIN file instead")
         }
         guard p11_kit_uri_any_unrecognized(uri) == 0 else { throw invalid("it has an attribute that is not known") }
@@ -70,15 +72,25 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
     }
 
+    /// Whether an attribute's name begins as those of PINs do: p11-kit overlooks one that is spelt wrongly.
+    private static func namesPIN(_ string: String) -> Bool {
+        let separators = Array("?&;:".utf8)
+        return string.utf8.split(whereSeparator: separators.contains).contains { attribute in
+            attribute.prefix(4).elementsEqual("pin-".utf8) { $0 | 0x20 == $1 | 0x20 }
+        }
+    }
+
     /// The URI up to what may be a PIN: the query, where RFC 7512 has it, or an attribute named so in the wrong place.
     private static func redacted(_ string: String) -> String {
-        var end = string.firstIndex(of: "?") ?? string.endIndex
-        for index in string[..<end].indices where string[index] == ";" || string[index] == ":" {
-            if string[string.index(after: index)...].lowercased().hasPrefix("pin") {
-                end = string.index(after: index)
+        // By bytes: what a person reads as one character may hold a separator and what stands before it.
+        let bytes = Array(string.utf8)
+        var end = bytes.firstIndex { $0 == UInt8(ascii: "?") || $0 == 0 } ?? bytes.endIndex
+        for index in bytes[..<end].indices where bytes[index] == UInt8(ascii: ";") || bytes[index] == UInt8(ascii: ":") {
+            if bytes[(index + 1)...].prefix(3).elementsEqual("pin".utf8, by: { $0 | 0x20 == $1 }) {
+                end = index + 1
                 break
             }
         }
-        return end == string.endIndex ? string : string[..<end] + "…"
+        return end == bytes.endIndex ? string : String(decoding: bytes[..<end], as: UTF8.self) + "…"
     }
 }

@@ -10,6 +10,11 @@ import SecureMemory
 /// As a storm: opens one blob again and again, as fast as it can and without the client's patience, until it is killed.
 ///
 /// Usage: custody-load SOCKET storm CALLERS BLOB-IN-BASE64
+///
+/// As a good client whose patience is measured: opens one blob of tenant acme again and again, one call at a time, and prints
+/// how many calls there were, how many failed, and the p50, p99 and maximum of their microseconds.
+///
+/// Usage: custody-load SOCKET measure SECONDS BLOB-IN-BASE64
 @main
 struct CustodyLoad {
     struct Wrong: Error {
@@ -20,6 +25,9 @@ struct CustodyLoad {
         let arguments = CommandLine.arguments
         if arguments.count == 5, arguments[2] == "storm", let callers = Int(arguments[3]), let blob = Data(base64Encoded: arguments[4]) {
             return try await storm(arguments[1], callers: callers, Array(blob))
+        }
+        if arguments.count == 5, arguments[2] == "measure", let seconds = Int(arguments[3]), let blob = Data(base64Encoded: arguments[4]) {
+            return await measure(arguments[1], for: .seconds(seconds), Array(blob))
         }
         guard arguments.count == 5, let connections = Int(arguments[3]), let pairs = Int(arguments[4]) else {
             throw Wrong(what: "usage: custody-load SOCKET KEY CONNECTIONS PAIRS")
@@ -55,6 +63,28 @@ struct CustodyLoad {
             }
             try await group.waitForAll()
         }
+    }
+
+    private static func measure(_ socket: String, for time: Duration, _ blob: [UInt8]) async {
+        let client = CustodyClient(.init(socket: socket, connections: 1, deadline: .seconds(10)))
+        var latencies: [Int] = []
+        var failures = 0
+        let end = ContinuousClock.now + time
+        while ContinuousClock.now < end {
+            let start = ContinuousClock.now
+            do {
+                _ = try await client.unwrap(blob, context: ["tenant": "acme"])
+            } catch {
+                failures += 1
+            }
+            latencies.append(Int(start.duration(to: .now) / .microseconds(1)))
+            // Not a flood itself, and it meets the daemon asleep as well as awake.
+            try? await Task.sleep(for: .microseconds(200))
+        }
+        await client.shutdown()
+        latencies.sort()
+        let (p50, p99) = (latencies[latencies.count / 2], latencies[latencies.count * 99 / 100])
+        print(latencies.count, failures, p50, p99, latencies.last ?? 0)
     }
 
     private static func check(_ client: CustodyClient, _ key: String, tenant: String) async throws -> String {

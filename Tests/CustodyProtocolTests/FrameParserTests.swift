@@ -53,6 +53,40 @@ import Testing
         #expect(error([0x43, 0x44, 1, 0, 0, 0, 0, 10, 0, 0, 0, 5]) == nil)
     }
 
+    @Test func aFrameThatIsNotWantedIsPassedOver() throws {
+        for cut in [0, 1, 100, 299] {
+            let stream = frame(1, Array(repeating: 1, count: 300)) + frame(2, [2])
+            var parser = FrameParser(limit: 1_000)
+            var first = ByteBuffer(bytes: stream.prefix(Frame.headerLength + cut))
+            parser.append(&first)
+            #expect(try parser.header() == FrameHeader(length: 300, requestID: 1))
+            #expect(!parser.hasFrame)
+            try parser.skip()
+            #expect(parser.isWithinFrame)
+            #expect(try parser.header() == nil)
+            for byte in stream.dropFirst(Frame.headerLength + cut) {
+                var bytes = ByteBuffer(bytes: [byte])
+                parser.append(&bytes)
+                #expect(parser.capacity < 100, "what is passed over takes no memory")
+            }
+            #expect(parser.hasFrame)
+            #expect(try parser.next()?.requestID == 2)
+            #expect(!parser.isWithinFrame)
+        }
+    }
+
+    /// A connection that idles after a long frame keeps none of its memory.
+    @Test func nothingIsKeptAfterAFrame() throws {
+        var parser = FrameParser(limit: 1_000_000)
+        let whole = frame(1, Array(repeating: 7, count: 500_000))
+        for piece in [whole.prefix(300_000), whole.dropFirst(300_000)] {
+            var bytes = ByteBuffer(bytes: piece)
+            parser.append(&bytes)
+        }
+        #expect(try parser.next()?.body.readableBytes == 500_000)
+        #expect(parser.capacity == 0)
+    }
+
     /// A client that always leaves half a frame behind does not make the parser keep what it has sent.
     @Test func memoryStaysBounded() throws {
         let whole = frame(1, Array(repeating: 7, count: 1_000))

@@ -25,7 +25,7 @@ import Testing
 
                 let status = try await vault.answer(.status)
                 guard case .status(let report) = status else { throw Succeeded() }
-                #expect(report.token.name == "ready")
+                #expect(report.token.state.name == "ready")
                 #expect(report.keys.map(\.name) == ["root"])
                 #expect(report.allowed == 5)
                 #expect(report.denied == 0)

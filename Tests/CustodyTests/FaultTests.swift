@@ -7,7 +7,6 @@ import Testing
     /// The whole table, by return value; only C_Decrypt reads some of them otherwise.
     static let table: [(Fault, [ReturnValue])] = [
         (.pin, [.pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange]),
-        (.data, [.encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange]),
         (.objectGone, [.objectHandleInvalid, .keyHandleInvalid]),
         (.objectForbidden, [.keyFunctionNotPermitted, .keyTypeInconsistent]),
         (.unsupported, [.mechanismInvalid, .mechanismParameterInvalid, .functionNotSupported, .keySizeRange, .randomNoRNG]),
@@ -31,6 +30,14 @@ import Testing
         }
     }
 
+    @Test(arguments: [ReturnValue.encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange])
+    func onlyWhatTakesDataFindsItBad(_ value: ReturnValue) {
+        for function in Function.allCases where function != .login {
+            let expected: Fault = function == .decrypt || function == .encrypt ? .data : .connection
+            #expect(Fault(PKCS11Error(function, value)) == expected, "\(function)")
+        }
+    }
+
     @Test(arguments: [ReturnValue.generalError, .functionFailed, .deviceError])
     func onlyDecryptIsAmbiguous(_ value: ReturnValue) {
         for function in Function.allCases where function != .login {
@@ -41,7 +48,8 @@ import Testing
 
     /// A new return value must be put somewhere on purpose: whatever has no row must not be taken for a caller's fault.
     @Test func whatHasNoRowIsNeverTheCallersFault() {
-        let known = Set(Self.table.flatMap { $0.1 } + [.generalError, .functionFailed, .deviceError])
+        let data: [ReturnValue] = [.encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange]
+        let known = Set(Self.table.flatMap { $0.1 } + [.generalError, .functionFailed, .deviceError] + data)
         for number in ReturnValue.names.keys where !known.contains(ReturnValue(rawValue: number)) {
             #expect(Fault(PKCS11Error(.decrypt, ReturnValue(rawValue: number))) == .connection, "\(ReturnValue(rawValue: number))")
         }

@@ -34,7 +34,7 @@ import Testing
 
         func close() {
             notary.stop()
-            connection.close()
+            _ = connection.close()
             audit.close()
         }
 
@@ -152,9 +152,10 @@ import Testing
             #expect(office.audit.report.checkpoint == nil)
             #expect(office.audit.isWritable)
             // It is made behind its back.
-            let link = try office.connection.acquire()
+            let thread = CallingThread("test")
+            let link = try office.connection.acquire(thread)
             do {
-                defer { office.connection.release() }
+                defer { office.connection.release(thread) }
                 try makeAuditKey(try link.module.openSession(link.token.slot, readWrite: true))
             }
             try await office.checkpoint(over: 2)

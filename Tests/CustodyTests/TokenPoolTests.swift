@@ -14,10 +14,15 @@ import Testing
     private final class Hanging: TokenWork {
         let deadline: ContinuousClock.Instant
         let weight = 1
+        let user: UInt32
+        var isWaiting: Bool { seen.isEmpty }
         let isLetGo = DispatchSemaphore(value: 0)
         let events = Mutex<[String]>([])
 
-        init(_ patience: Duration) { deadline = .now + patience }
+        init(_ patience: Duration, user: UInt32 = 1) {
+            deadline = .now + patience
+            self.user = user
+        }
 
         func run(_ worker: inout TokenWorker) {
             events.withLock { $0.append("run") }
@@ -48,14 +53,14 @@ import Testing
         } while !hanging.seen.contains("run")
         #expect(hanging.seen.suffix(2) == ["run", "expired"])
         let waiting = Hanging(.seconds(3_600))
-        let late = Hanging(.zero)
+        let late = Hanging(.zero, user: 2)
         try pool.submit(waiting)
         try pool.submit(late)
         try await eventually("the deadline of what waits") { late.seen == ["expired"] }
         // What is answered makes room, also while the worker hangs.
-        let inItsPlace = Hanging(.seconds(3_600))
+        let inItsPlace = Hanging(.seconds(3_600), user: 2)
         try await eventually("room") { (try? pool.submit(inItsPlace)) != nil }
-        try expectError(.overloaded) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1))) }
+        try expectError(.overloaded) { () throws(CustodyError) in try pool.submit(Hanging(.seconds(1), user: 3)) }
         pool.stop(drainingFor: .zero)
         #expect(waiting.seen == ["abandoned"])
         #expect(inItsPlace.seen == ["abandoned"])

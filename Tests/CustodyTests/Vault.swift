@@ -85,8 +85,9 @@ struct Vault {
 
     /// Does something to the token in a session that the vault knows nothing of.
     func behindItsBack<R>(_ body: (borrowing Session) throws -> R) throws -> R {
-        let link = try connection.acquire()
-        defer { connection.release() }
+        let thread = CallingThread("test")
+        let link = try connection.acquire(thread)
+        defer { connection.release(thread) }
         return try body(link.module.openSession(link.token.slot, readWrite: true))
     }
 

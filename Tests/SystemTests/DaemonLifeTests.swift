@@ -65,7 +65,7 @@ import Testing
         let token = try await SoftHSMToken(label: nil)
         try RunningDaemon.configure(token, uri: "pkcs11:token=late")
         let process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
-        try await process.line(containing: "the token is not usable")
+        try await process.line(containing: "token unavailable")
         let client = CustodyClient(.init(socket: token.directory.file("s"), deadline: .seconds(60)))
         #expect(try await client.status().token.state != .ready)
         // A client waits for a token that may come, but not past its deadline.

@@ -14,3 +14,13 @@ func expectError<R>(
         Issue.record(error, sourceLocation: sourceLocation)
     }
 }
+
+/// The code of the error that a call fails with; nil if it succeeds.
+func errorCode<R>(_ body: () async throws -> R) async throws -> CustodyClientError.Code? {
+    do {
+        _ = try await body()
+        return nil
+    } catch let error as CustodyClientError {
+        return error.code
+    }
+}

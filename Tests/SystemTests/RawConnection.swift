@@ -31,6 +31,42 @@ final class RawConnection {
 
     func send(_ request: WireRequest, id: UInt32 = 1) throws { try send(Self.frame(request, id: id)) }
 
+    /// Sends on a thread of its own, until the daemon closes the connection or takes no more.
+    func sendInBackground(_ bytes: [UInt8], times: Int, thenFinish finishes: Bool = false) {
+        let own = dup(descriptor)
+        Thread.detachNewThread {
+            defer { close(own) }
+            for _ in 0..<times {
+                var sent = 0
+                while sent < bytes.count {
+                    let count = bytes[sent...].withUnsafeBytes { Glibc.send(own, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                    guard count > 0 else { return }
+                    sent += count
+                }
+            }
+            if finishes { shutdown(own, Int32(SHUT_WR)) }
+        }
+    }
+
+    /// Sends a byte with a descriptor (SCM_RIGHTS). Returns the errno, or 0.
+    func sendDescriptor() -> Int32 {
+        var byte: UInt8 = 0x43
+        // struct cmsghdr and one int, as cmsg(3) lays them out on 64-bit Linux.
+        var control: (length: Int, level: Int32, type: Int32, descriptor: Int32, padding: Int32) =
+            (20, SOL_SOCKET, Int32(SCM_RIGHTS), STDIN_FILENO, 0)
+        return withUnsafeMutablePointer(to: &byte) { byte in
+            withUnsafeMutableBytes(of: &control) { control in
+                var content = iovec(iov_base: byte, iov_len: 1)
+                return withUnsafeMutablePointer(to: &content) { content in
+                    var message = msghdr()
+                    (message.msg_iov, message.msg_iovlen) = (content, 1)
+                    (message.msg_control, message.msg_controllen) = (control.baseAddress, control.count)
+                    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL)) == 1 ? 0 : errno
+                }
+            }
+        }
+    }
+
     /// Ends the sending side.
     func finish() { shutdown(descriptor, Int32(SHUT_WR)) }
 

@@ -10,6 +10,8 @@ public final class RunningDaemon: Sendable {
     public var socket: String { token.directory.file("s") }
     public var configurationFile: String { token.directory.file("custody.toml") }
     public var auditFile: String { token.directory.file("audit.jsonl") }
+    /// What stands between it and SoftHSM.
+    public let faults: FaultModule?
 
     /// Whoever runs the tests may do everything.
     public static let everything = """
@@ -24,21 +26,28 @@ public final class RunningDaemon: Sendable {
     ///   - audit: Further lines of its `[audit]`.
     ///   - keys: Lines of its `[keys]`.
     ///   - rules: Its grants, denials and limits.
+    ///   - faults: Stands between it and SoftHSM.
+    ///   - tokenLines: Further lines of its `[token]`.
+    ///   - environment: Of the daemon's process, besides this one's.
     public static func start(
-        server: String = "", audit: String = "", auditFile: String = "audit.jsonl", keys: String = "", rules: String = everything
+        server: String = "", audit: String = "", auditFile: String = "audit.jsonl", keys: String = "", rules: String = everything,
+        faults: FaultModule? = nil, tokenLines: String = "", environment: [String: String] = [:]
     ) async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
-        try configure(token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile, keys: keys, rules: rules)
+        try configure(
+            token, uri: "\(token.uri)", server: server, audit: audit, auditFile: auditFile, keys: keys, rules: rules, faults: faults,
+            tokenLines: tokenLines)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
         guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
-        return try await RunningDaemon(token)
+        return try await RunningDaemon(token, faults, environment)
     }
 
     /// Writes the configuration of a daemon on this token.
     public static func configure(
         _ token: SoftHSMToken, uri: String, server: String = "", audit: String = "", auditFile: String = "audit.jsonl",
-        keys: String = "", rules: String = everything
+        keys: String = "", rules: String = everything, faults: FaultModule? = nil, tokenLines: String = ""
     ) throws {
+        let environment = token.environment.merging(faults?.environment ?? [:]) { _, new in new }
         try token.directory.write(
             "custody.toml",
             """
@@ -47,10 +56,11 @@ public final class RunningDaemon: Sendable {
             socket-mode = "0666"
             \(server)
             [token]
-            module = "\(token.modulePath)"
+            module = "\(faults?.modulePath ?? token.modulePath)"
             uri = "\(uri)"
             pin-file = "pin"
-            environment = { SOFTHSM2_CONF = "\(token.directory.file("softhsm2.conf"))" }
+            \(tokenLines)
+            environment = { \(environment.sorted(by: <).map { "\($0) = \"\($1)\"" }.joined(separator: ", ")) }
             [audit]
             file = "\(auditFile)"
             \(audit)
@@ -69,14 +79,15 @@ public final class RunningDaemon: Sendable {
         try token.directory.write("custody.toml", text[..<start.lowerBound] + "\n[keys]\n" + rules)
     }
 
-    private init(_ token: SoftHSMToken) async throws {
+    private init(_ token: SoftHSMToken, _ faults: FaultModule?, _ environment: [String: String] = [:]) async throws {
         self.token = token
-        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")])
+        self.faults = faults
+        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")], environment: environment)
         try await process.line(containing: "token ready")
     }
 
     /// Another daemon on the same token, after the first has ended.
-    public func again() async throws -> RunningDaemon { try await RunningDaemon(token) }
+    public func again() async throws -> RunningDaemon { try await RunningDaemon(token, faults) }
 
     public func client(connections: Int = 1, deadline: Duration = .seconds(30)) -> CustodyClient {
         CustodyClient(.init(socket: socket, connections: connections, deadline: deadline))

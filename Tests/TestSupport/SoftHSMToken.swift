@@ -63,8 +63,11 @@ public final class SoftHSMToken: Sendable {
 extension SoftHSMToken {
     /// Lends the initialised module and finalises it afterwards, whatever happens: SoftHSM crashes in its exit handlers
     /// otherwise.
-    public func withModule<R>(_ body: (Module) throws -> R) throws -> R {
-        let module = try Module(modulePath)
+    public func withModule<R>(_ body: (Module) throws -> R) throws -> R { try Self.withModule(modulePath, body) }
+
+    /// The same for a module that stands before SoftHSM's.
+    public static func withModule<R>(_ path: String, _ body: (Module) throws -> R) throws -> R {
+        let module = try Module(path)
         let result = Result { try body(module) }
         if !module.isFinalized { try module.finalize() }
         return try result.get()

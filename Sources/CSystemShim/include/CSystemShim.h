@@ -42,6 +42,10 @@ int csystem_journal_open(int timeout_milliseconds);
 /// if they are too long for one. Returns 0, or the errno.
 int csystem_journal_send(int fd, const char *path, const void *fields, size_t length);
 
+/// Sends a datagram to a service manager's socket, without waiting; a path that begins with '@' is an abstract one.
+/// Returns 0, or the errno.
+int csystem_notify(const char *path, const char *message, size_t length);
+
 /// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK. Returns the descriptor, or a negative errno.
 int csystem_accept(int listener);
 

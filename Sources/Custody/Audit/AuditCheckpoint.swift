@@ -52,6 +52,8 @@ public struct AuditCheckpoint: Sendable, Hashable {
         guard text.hasPrefix(Self.textPrefix) else { return nil }
         let parts = text.dropFirst(Self.textPrefix.count).split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 5, let sequence = UInt64(parts[1]), AuditLine.numbers.contains(sequence),
+            // Without a sign and without zeros before it.
+            parts[1].utf8.elementsEqual("\(sequence)".utf8),
             let log = AuditChain.bytes(lowercaseHexadecimal: Array(parts[0].utf8)), log.count == 16,
             let hash = AuditChain.bytes(lowercaseHexadecimal: Array(parts[2].utf8)), hash.count == AuditChain.hashLength,
             let keyID = AuditChain.bytes(lowercaseHexadecimal: Array(parts[3].utf8)), keyID.count == KeyID.length,

@@ -9,21 +9,27 @@ struct AuditContinuity {
     /// A file of the log, and the lines that it has.
     private struct Part {
         let path: String
+        let identity: AuditFile.Identity
         let first: UInt64
         let last: UInt64
     }
 
+    private let path: String
     private let parts: [Part]
+    /// How often the files are looked for anew because a rotation gave them other names meanwhile.
+    private let patience: Int
 
     /// - Parameter path: The log's own file; what rotations put aside beside it counts as well, as far as it can be read.
-    init(of path: String) {
+    init(of path: String, patience: Int = 5) {
+        self.path = path
+        self.patience = patience
         parts = ([path] + (AuditFiles.beside(path)?.plain ?? [])).compactMap { path in
-            guard let descriptor = Self.open(path) else { return nil }
+            guard let (descriptor, identity) = Self.open(path) else { return nil }
             // It reads without moving on; the reader then closes it.
             let last = (try? AuditTail.read(descriptor, path: path))?.line?.sequence
             var reader = AuditLineReader(descriptor)
             guard let last, let line = try? reader.next(), let first = AuditLine.sequence(of: line) else { return nil }
-            return Part(path: path, first: first, last: last)
+            return Part(path: path, identity: identity, first: first, last: last)
         }.sorted { ($0.first, $0.last) < ($1.first, $1.last) }
     }
 
@@ -41,7 +47,10 @@ struct AuditContinuity {
         var previous: AuditTail.Line?
         var isAnchored = false
         for part in parts[start...] {
-            guard let descriptor = Self.open(part.path) else { return "\(part.path) can't be read" }
+            guard let descriptor = Self.open(part) else {
+                guard patience > 0 else { return "\(part.path) can't be read" }
+                return AuditContinuity(of: path, patience: patience - 1).objection(to: anchor, end: end)
+            }
             var reader = AuditLineReader(descriptor)
             var isFirst = true
             while let line = try? reader.next(), line.last == 0x0A {
@@ -79,8 +88,24 @@ struct AuditContinuity {
         return line.event == "log-begins" ? AuditChain.origin : line.bytes("previous")
     }
 
-    private static func open(_ path: String) -> Int32? {
+    /// nil if another file has its name now.
+    private static func open(_ part: Part) -> Int32? {
+        guard let (descriptor, identity) = open(part.path) else { return nil }
+        guard identity == part.identity else {
+            close(descriptor)
+            return nil
+        }
+        return descriptor
+    }
+
+    private static func open(_ path: String) -> (Int32, AuditFile.Identity)? {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        return descriptor >= 0 ? descriptor : nil
+        guard descriptor >= 0 else { return nil }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            close(descriptor)
+            return nil
+        }
+        return (descriptor, AuditFile.Identity(status))
     }
 }

@@ -1,20 +1,20 @@
 import Foundation
 
 /// What stands at the end of a file of the audit log.
-struct AuditTail: Sendable, Equatable {
+package struct AuditTail: Sendable, Equatable {
     /// The last line that can be read.
-    struct Line: Sendable, Equatable {
-        var sequence: UInt64
-        var hash: [UInt8]
+    package struct Line: Sendable, Equatable {
+        package var sequence: UInt64
+        package var hash: [UInt8]
     }
 
     /// The log that the file belongs to: the first one that a line of it names.
     var log: [UInt8]?
-    var line: Line?
+    package var line: Line?
     /// How many whole lines behind it are none of an audit log.
     var unreadableLines = 0
     /// How many bytes stand behind the last line feed: a line that was being written when the machine or daemon died.
-    var tornBytes = 0
+    package var tornBytes = 0
 
     /// Reads it from the end.
     ///
@@ -44,7 +44,7 @@ struct AuditTail: Sendable, Equatable {
     ///   - end: The last bytes of the file.
     ///   - isWhole: Whether they are all of it. If not, the first line of them may be a part of one.
     /// - Returns: nil if no line ends in them, though the file goes on before.
-    init?(end: [UInt8], isWhole: Bool) {
+    package init?(end: [UInt8], isWhole: Bool) {
         guard let lastFeed = end.lastIndex(of: 0x0A) else {
             guard isWhole else { return nil }
             tornBytes = end.count

@@ -1,12 +1,12 @@
 /// Lines of the log that are being made, each chained to the one before.
-struct ChainedLines {
-    private(set) var bytes: [UInt8] = []
+package struct ChainedLines {
+    package private(set) var bytes: [UInt8] = []
     /// The number and hash of the last line.
-    private(set) var sequence: UInt64
-    private(set) var hash: [UInt8]
+    package private(set) var sequence: UInt64
+    package private(set) var hash: [UInt8]
     private let time: String
 
-    init(after sequence: UInt64, _ hash: [UInt8], time: String, capacity: Int) {
+    package init(after sequence: UInt64, _ hash: [UInt8], time: String, capacity: Int) {
         self.sequence = sequence
         self.hash = hash
         self.time = time
@@ -19,7 +19,7 @@ struct ChainedLines {
         chain(from: start)
     }
 
-    mutating func append(_ event: AuditEvent) {
+    package mutating func append(_ event: AuditEvent) {
         let start = bytes.count
         let lines = bytes
         bytes = []

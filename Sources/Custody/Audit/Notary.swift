@@ -29,8 +29,16 @@ public final class Notary: Sendable {
     /// Starts the thread.
     public func start() {
         guard !isStarted.exchange(true, ordering: .relaxed) else { return }
-        let thread = Thread { self.work() }
-        thread.name = "audit-notary"
+        startThread()
+    }
+
+    private func startThread() {
+        let caller = CallingThread("audit-notary")
+        connection.watch.watch(
+            caller, onHang: { self.connection.strand(caller) },
+            replace: { if !self.isStopping.load(ordering: .acquiring) { self.startThread() } })
+        let thread = Thread { self.work(caller) }
+        thread.name = caller.name
         thread.start()
     }
 
@@ -50,8 +58,10 @@ public final class Notary: Sendable {
 
     // MARK: The thread
 
-    private func work() {
-        var desk = NotaryDesk(audit: audit, settings: settings, log: log)
+    private func work(_ thread: CallingThread) {
+        // A checkpoint and its anchors are some ten calls.
+        let patience = connection.settings.hungAfter * 4
+        var desk = NotaryDesk(audit: audit, settings: settings, thread: thread, patience: patience, log: log)
         while !isStopping.load(ordering: .acquiring) {
             let next = desk.nextDue
             let now = ContinuousClock.now
@@ -60,21 +70,37 @@ public final class Notary: Sendable {
                 _ = audit.notaryWanted.wait(timeout: pause)
                 continue
             }
-            serve(&desk, isLast: false)
+            serve(&desk, thread, isLast: false)
+            // Another one takes over.
+            if thread.isGivenUp { return connection.watch.forget(thread) }
         }
-        serve(&desk, isLast: true)
+        serve(&desk, thread, isLast: true)
+        desk.abandon()
+        connection.watch.forget(thread)
         ended.signal()
     }
 
-    private func serve(_ desk: inout NotaryDesk, isLast: Bool) {
+    private func serve(_ desk: inout NotaryDesk, _ thread: CallingThread, isLast: Bool) {
         do throws(CustodyError) {
-            let link = try connection.acquire()
-            defer { connection.release() }
-            try desk.serve(link, isLast: isLast)
-            // Closed while nobody can finalise the module.
-            if isLast { desk.leave() }
+            if !desk.hasCompared {
+                try withLink(thread) { (link) throws(CustodyError) in try desk.readAnchors(link) }
+                // Reads all of a long log: nobody who waits for the connection is held up by that.
+                try desk.compare()
+            }
+            try withLink(thread) { (link) throws(CustodyError) in
+                // Closed while nobody can finalise the module.
+                defer { if isLast || thread.isGivenUp { desk.leave() } }
+                try desk.serve(link, isLast: isLast)
+            }
         } catch {
-            desk.postpone(error, by: Self.retryInterval)
+            // Closed while the link is held, as the whole desk is.
+            if !thread.isGivenUp { desk.postpone(error, by: Self.retryInterval) }
         }
+    }
+
+    private func withLink(_ thread: CallingThread, _ body: (TokenLink) throws(CustodyError) -> Void) throws(CustodyError) {
+        let link = try connection.acquire(thread)
+        defer { connection.release(thread) }
+        try body(link)
     }
 }

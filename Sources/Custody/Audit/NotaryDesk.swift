@@ -6,7 +6,7 @@ import PKCS11
 /// What the notary's thread has: its session, the audit key, and what was anchored where.
 struct NotaryDesk {
     /// A class, so that it can be replaced as a whole.
-    private final class OpenSession {
+    private final class OpenSession: Sendable {
         let link: TokenLink
         let session: Session
         let isReadWrite: Bool
@@ -27,10 +27,14 @@ struct NotaryDesk {
     private let audit: AuditLog
     private let settings: AuditSettings
     private let log: Logger
+    private let thread: CallingThread
+    private let patience: Duration
     private var open: OpenSession?
     private var key: AuditKey?
     private var keyFound: ContinuousClock.Instant?
-    private var hasCompared = false
+    private(set) var hasCompared = false
+    /// The token's anchors that the log is still to be compared with.
+    private var anchors: [TokenAnchor] = []
     /// Whose log this is, and other logs of the same owner that stood in its place before.
     private let owner: [UInt8]
     private var superseded: Set<[UInt8]> = []
@@ -47,9 +51,14 @@ struct NotaryDesk {
     private static let keyLife = Duration.seconds(60)
     private static let keySearchInterval = Duration.seconds(3)
 
-    init(audit: AuditLog, settings: AuditSettings, log: Logger) {
+    /// - Parameters:
+    ///   - thread: Whose desk it is.
+    ///   - patience: For calls of the token.
+    init(audit: AuditLog, settings: AuditSettings, thread: CallingThread, patience: Duration, log: Logger) {
         self.audit = audit
         self.settings = settings
+        self.thread = thread
+        self.patience = patience
         self.log = log
         owner = TokenAnchor.owner(of: audit.path)
     }
@@ -67,12 +76,30 @@ struct NotaryDesk {
         tokenAnchoredAt.map { $0 + settings.tokenAnchorInterval } ?? .now
     }
 
+    /// The token may know of lines that the state directory does not: it is harder to roll back.
+    mutating func readAnchors(_ link: TokenLink) throws(CustodyError) {
+        let open = try opened(link)
+        anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
+    }
+
+    /// Compares the log with the token's anchors. Until then there is no checkpoint, which could take an anchor's place.
+    mutating func compare() throws(CustodyError) {
+        let own = audit.duty.log
+        let newest = anchors.filter { $0.checkpoint.log == own }.map(\.checkpoint).max { $0.sequence < $1.sequence }
+        if let newest, let reason = Self.objection(to: newest, audit) { try tell(newest, reason) }
+        for other in anchors where other.owner == owner && other.checkpoint.log != own && !superseded.contains(other.checkpoint.log) {
+            let checkpoint = other.checkpoint
+            try tell(checkpoint, "the token vouches for log \(hexadecimal(checkpoint.log)) up to line \(checkpoint.sequence), in whose place this one stands")
+            superseded.insert(checkpoint.log)
+        }
+        anchors = []
+        hasCompared = true
+    }
+
     /// Does what is due; at the end, all that there is to do.
     mutating func serve(_ link: TokenLink, isLast: Bool) throws(CustodyError) {
         notBefore = nil
-        if open?.link !== link { leave() }
-        let open = try calling { (desk) throws(PKCS11Error) in try desk.openSession(link) }
-        if !hasCompared { try compare(open) }
+        let open = try opened(link)
         let duty = audit.duty
         if let due = duty.due, isLast || due <= .now { try certify(duty, open) }
         if let latest { try anchor(latest, open, isLast: isLast) }
@@ -87,25 +114,19 @@ struct NotaryDesk {
 
     /// Closes the session. The link must be held.
     mutating func leave() {
+        key = nil
+        guard open != nil else { return }
+        thread.calling(within: patience) { open = nil }
+    }
+
+    /// The end, without the link: a session that is open still goes with it.
+    mutating func abandon() {
+        if let open { open.link.adopt(open) }
         open = nil
         key = nil
     }
 
     // MARK: Steps
-
-    /// The token may know of lines that the state directory does not: it is harder to roll back.
-    private mutating func compare(_ open: OpenSession) throws(CustodyError) {
-        let own = audit.duty.log
-        let anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
-        let newest = anchors.filter { $0.checkpoint.log == own }.map(\.checkpoint).max { $0.sequence < $1.sequence }
-        if let newest, let reason = Self.objection(to: newest, audit) { try tell(newest, reason) }
-        for other in anchors where other.owner == owner && other.checkpoint.log != own && !superseded.contains(other.checkpoint.log) {
-            let checkpoint = other.checkpoint
-            try tell(checkpoint, "the token vouches for log \(hexadecimal(checkpoint.log)) up to line \(checkpoint.sequence), in whose place this one stands")
-            superseded.insert(checkpoint.log)
-        }
-        hasCompared = true
-    }
 
     private func tell(_ anchor: AuditCheckpoint, _ reason: String) throws(CustodyError) {
         try audit.note(.anchorUnmet(anchor, reason: reason))
@@ -187,6 +208,15 @@ struct NotaryDesk {
 
     // MARK: The session
 
+    private mutating func opened(_ link: TokenLink) throws(CustodyError) -> OpenSession {
+        if open?.link !== link {
+            leave()
+            // It may have said so for a moment only.
+            isTokenRefusing = false
+        }
+        return try calling { (desk) throws(PKCS11Error) in try desk.openSession(link) }
+    }
+
     private mutating func openSession(_ link: TokenLink) throws(PKCS11Error) -> OpenSession {
         if let open { return open }
         let new = try OpenSession(link)
@@ -203,12 +233,21 @@ struct NotaryDesk {
 
     /// After any error the session and what was found by it count no more. Whether the whole connection is lost is for its
     /// keeper and the workers to find out.
+    ///
+    /// A thread that was given up in the call brings nothing back: another one has the desk, and two must not write to the
+    /// log in turns.
     private mutating func calling<R>(_ body: (inout NotaryDesk) throws(PKCS11Error) -> R) throws(CustodyError) -> R {
+        let result: R
         do {
-            return try body(&self)
+            result = try thread.calling(within: patience) { () throws(PKCS11Error) in try body(&self) }
         } catch {
             leave()
             throw CustodyError(.tokenUnavailable, "the HSM makes no checkpoint", cause: "\(error)")
         }
+        guard !thread.isGivenUp else {
+            leave()
+            throw CustodyError(.tokenUnavailable, "the HSM makes no checkpoint")
+        }
+        return result
     }
 }

@@ -26,7 +26,7 @@ enum Fault: Sendable, Equatable {
     static let harmlessAtLogin: Set<ReturnValue> = [
         .generalError, .deviceError, .deviceMemory, .deviceRemoved, .hostMemory, .functionCanceled, .tokenNotPresent,
         .tokenNotRecognized, .slotIDInvalid, .sessionHandleInvalid, .sessionClosed, .sessionCount, .operationActive,
-        .cryptokiNotInitialized, .userPINNotInitialized, .userAlreadyLoggedIn,
+        .cryptokiNotInitialized, .userPINNotInitialized, .userAlreadyLoggedIn, .userAnotherAlreadyLoggedIn, .userTypeInvalid,
     ]
 
     init(_ error: PKCS11Error) {
@@ -43,7 +43,8 @@ enum Fault: Sendable, Equatable {
         case .pinIncorrect, .pinLocked, .pinExpired, .pinInvalid, .pinLengthRange:
             self = .pin
         case .encryptedDataInvalid, .encryptedDataLengthRange, .dataInvalid, .dataLengthRange:
-            self = .data
+            // From any other function they make no sense.
+            self = function == .encrypt || function == .decrypt ? .data : .connection
         case .generalError, .functionFailed, .deviceError:
             self = function == .decrypt ? .ambiguous : .connection
         case .objectHandleInvalid, .keyHandleInvalid:

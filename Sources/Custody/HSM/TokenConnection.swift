@@ -4,100 +4,127 @@ import Logging
 import PKCS11
 import Synchronization
 
-/// Keeps the connection to the token: connects, looks at the keys again and again, and connects anew when it is lost.
+/// The connection to the token: who may use it now, and what is known of it. ``TokenKeeper`` makes it and keeps it.
 ///
-/// One thread of its own, the keeper, does all of that. Workers ``acquire()`` the link for the time of a batch; the module
-/// is finalised only when none of them holds it.
+/// Threads ``acquire(_:)`` the link for the time of a batch; the module is finalised only when none of them holds it. One
+/// that hangs in a call is given up by the ``HangWatch``: then the connection is made anew without finalising the module.
 public final class TokenConnection: Sendable {
-    private enum Phase {
-        case connecting
-        case ready(TokenLink, since: ContinuousClock.Instant)
-        /// A worker met a fault; the module is finalised as soon as no worker uses it.
-        case lost(TokenLink, CustodyError)
-        case locked(CustodyError)
-        case unavailable(CustodyError, retryAt: ContinuousClock.Instant)
-        case closing(TokenLink?)
-        case closed
-    }
-
-    private struct State {
-        var phase = Phase.connecting
-        var users = 0
-        var failures = 0
-    }
-
-    /// One look at the keys on the token.
-    struct Look: Sendable {
-        let ring: KeyRing
-        /// The first one after the token was connected.
-        let isFirst: Bool
-    }
-
     public let catalog: KeyCatalog
-    private let settings: TokenSettings
-    private let lookInterval: Mutex<Duration>
-    private let log: Logger
-    private let state = Mutex(State())
-    private let wake = DispatchSemaphore(value: 0)
-    private let closed = DispatchSemaphore(value: 0)
+    let settings: TokenSettings
+    let watch: HangWatch
+    let health = HealthRecord()
+    let log: Logger
+    /// What ``TokenKeeper`` waits on.
+    let wake = DispatchSemaphore(value: 0)
+    let closed = DispatchSemaphore(value: 0)
+    private let state = Mutex(ConnectionState())
+    private let interval: Mutex<Duration>
+    private let seen: Mutex<SeenState>
+    private let onChange = Mutex<(@Sendable (TokenState) -> Void)?>(nil)
 
     /// - Parameter lookInterval: How often the keys on the token are looked at. A change made by another process counts
     ///   after this time at the latest.
     public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, log: Logger) {
         self.settings = settings
         self.catalog = catalog
-        self.lookInterval = Mutex(lookInterval)
         self.log = log
+        interval = Mutex(lookInterval)
+        watch = HangWatch(limit: settings.hungLimit, hungAfter: settings.hungAfter)
+        seen = Mutex(SeenState())
     }
 
-    public func setLookInterval(_ interval: Duration) { lookInterval.withLock { $0 = interval } }
+    /// How often the keys on the token are looked at.
+    public var lookInterval: Duration { interval.withLock { $0 } }
 
-    /// Starts the keeper's thread.
+    public func setLookInterval(_ interval: Duration) { self.interval.withLock { $0 = interval } }
+
+    /// Who is told of each change of the token's state, on any thread.
+    public func onStateChange(_ body: @escaping @Sendable (TokenState) -> Void) { onChange.withLock { $0 = body } }
+
+    /// Starts the threads.
     ///
-    /// - Parameter onLook: Called on that thread after each look.
-    func start(onLook: @escaping @Sendable (Look) -> Void = { _ in }) {
-        let thread = Thread { self.keep(onLook) }
-        thread.name = "token-keeper"
-        thread.start()
+    /// - Parameter onLook: Called on the keeper's thread after each look.
+    func start(onLook: @escaping @Sendable (TokenKeeper.Look) -> Void = { _ in }) {
+        watch.start { self.observe() }
+        TokenKeeper(self, onLook).start()
     }
 
-    /// Finalises the module and returns when that is done. No worker may be running any more.
-    public func close() {
-        state.withLock { state in
-            switch state.phase {
-            case .ready(let link, _), .lost(let link, _): state.phase = .closing(link)
-            case .connecting, .locked, .unavailable: state.phase = .closing(nil)
-            case .closing, .closed: break
-            }
-        }
+    /// Finalises the module. No thread may ask for the connection any more.
+    ///
+    /// - Returns: False if the module was not finalised within `patience`, since a thread is inside: then it must not be
+    ///   unloaded, and exit handlers of its own may crash.
+    public func close(within patience: Duration = .seconds(3_600)) -> Bool {
+        state.withLock { $0.close() }
         wake.signal()
-        closed.wait()
+        let isClosed = closed.wait(timeout: .now() + patience.dispatchInterval) == .success
         // Whoever closes again finds it closed.
-        closed.signal()
+        if isClosed { closed.signal() }
+        watch.stop()
+        return isClosed && state.withLock { $0.module == nil }
     }
+
+    /// Tries again, after an operator has done something about a PIN that was refused or locked. A PIN file that was
+    /// refused is not tried again as it is.
+    ///
+    /// - Returns: Whether there is something to try.
+    public func unlock() -> Bool {
+        let pinFile = settings.pin.identity
+        guard state.withLock({ $0.unlock(pinFile: pinFile) }) else { return false }
+        wake.signal()
+        return true
+    }
+
+    // MARK: What is known
+
+    /// Whether the HSM is called at all: false if so many threads hang in its module that only a restart helps.
+    public var isAlive: Bool { watch.isAlive }
 
     /// The state as seen from outside.
     public var tokenState: TokenState {
-        state.withLock { state in
+        let hanging = watch.hanging
+        if !watch.isAlive {
+            return .unavailable(CustodyError(
+                .tokenUnavailable, "calls of the HSM's module do not return (\(hanging) of \(watch.limit) that are replaced); restart custodyd",
+                retryAfterMilliseconds: 1_000))
+        }
+        let trouble = hanging > 0 ? "\(hanging) of at most \(watch.limit) threads hang in a call of the HSM's module" : health.trouble
+        return state.withLock { state in
             switch state.phase {
-            case .ready(let link, _): .ready(link.token)
-            case .connecting, .lost, .closing, .closed: .connecting
+            case .ready(let link, _): trouble.map { .degraded(link.token, $0) } ?? .ready(link.token)
+            case .connecting, .lost, .closing, .closed: .recovering
             case .locked(let error): .locked(error)
             case .unavailable(let error, _): .unavailable(error)
             }
         }
     }
 
-    var readWriteSessions: Bool { settings.readWriteSessions }
+    /// The state with what is known of the token. Nothing is asked of the token.
+    public var report: TokenReport {
+        let state = observe()
+        var health = health.health
+        health.hungThreads = watch.hanging
+        health.hungThreadsLimit = watch.limit
+        return TokenReport(state: state, sinceMilliseconds: seen.withLock { $0.since }, health: health)
+    }
 
-    // MARK: For workers
+    /// Says so in the log when the state is another one than before.
+    @discardableResult
+    func observe() -> TokenState {
+        let state = tokenState
+        guard seen.withLock({ $0.isNews(state) }) else { return state }
+        state.write(to: log)
+        onChange.withLock { $0 }?(state)
+        return state
+    }
 
-    /// The link, to be given back with ``release()``.
-    func acquire() throws(CustodyError) -> TokenLink {
+    // MARK: For threads that call the token
+
+    /// The link, to be given back with ``release(_:)``.
+    func acquire(_ thread: CallingThread) throws(CustodyError) -> TokenLink {
         let result: Result<TokenLink, CustodyError> = state.withLock { state in
             switch state.phase {
             case .ready(let link, _):
-                state.users += 1
+                state.enter(thread)
                 return .success(link)
             case .locked(let error), .unavailable(let error, _): return .failure(error)
             case .connecting, .lost:
@@ -109,176 +136,68 @@ public final class TokenConnection: Sendable {
         return try result.get()
     }
 
-    func release() {
+    func release(_ thread: CallingThread) {
         let isAwaited = state.withLock { state in
-            state.users -= 1
-            if case .ready = state.phase { return false }
-            return state.users == 0
+            state.leave(thread)
+            return state.isAwaited
+        }
+        if isAwaited { wake.signal() }
+    }
+
+    /// The thread hangs: nobody waits for it any more.
+    func strand(_ thread: CallingThread) {
+        let isAwaited = state.withLock { state in
+            state.strand(thread)
+            return state.isAwaited
         }
         if isAwaited { wake.signal() }
     }
 
     /// Says that the link is of no use any more.
     func lose(_ link: TokenLink, because error: CustodyError) {
-        let isNews = state.withLock { state in
-            guard case .ready(let current, let since) = state.phase, current === link else { return false }
-            state.phase = .lost(link, error)
-            // A token that logs in but does not work must not be finalised and logged in to with every request.
-            if since.duration(to: .now) > Self.healthyLife { state.failures = 0 }
-            return true
-        }
-        if isNews {
-            log.error("the connection to the token is lost", metadata: ["cause": "\(error.cause ?? error.message)"])
-            wake.signal()
-        }
+        let latestSuccess = health.latestSuccess
+        guard state.withLock({ $0.lose(link, because: error, latestSuccess: latestSuccess) }) else { return }
+        health.noteLoss()
+        log.error("the connection to the token is lost", metadata: ["cause": "\(error.cause ?? error.message)"])
+        observe()
+        wake.signal()
     }
 
-    /// How long a connection must have lived to be tried again without a pause.
-    private static let healthyLife = Duration.seconds(30)
+    // MARK: For the keeper
 
-    /// The phase after a failure: from 100 ms to 30 s, doubling, with up to a half more at random.
-    private static func pause(_ state: inout State, _ error: CustodyError) -> Phase {
-        let base = min(30_000, 100 << min(state.failures, 9))
-        state.failures += 1
-        return .unavailable(error, retryAt: .now + .milliseconds(base + Int.random(in: 0...base / 2)))
+    func withState<R>(_ body: (inout sending ConnectionState) -> sending R) -> sending R { state.withLock(body) }
+}
+
+/// The state that was last told of.
+private struct SeenState {
+    private var name = "recovering"
+    private var detail: String?
+    private var toldAt = ContinuousClock.now
+    var since = WallClock.milliseconds
+
+    /// Another reason for the same state is news too, though not many times a minute.
+    mutating func isNews(_ state: TokenState) -> Bool {
+        let isChange = state.name != name
+        guard isChange || state.detail != detail && toldAt.duration(to: .now) > .seconds(10) else { return false }
+        if isChange { since = WallClock.milliseconds }
+        name = state.name
+        detail = state.detail
+        toldAt = .now
+        return true
     }
+}
 
-    // MARK: The keeper's thread
-
-    private enum Step {
-        case connect
-        case look(TokenLink)
-        case dismantle(TokenLink, CustodyError)
-        case wait(Duration)
-        case finish(TokenLink?)
-    }
-
-    private func keep(_ onLook: (Look) -> Void) {
-        var pause: Duration = .zero
-        while true {
-            if pause > .zero { _ = wake.wait(timeout: .now() + pause.dispatchInterval) }
-            switch nextStep() {
-            case .connect:
-                connect(onLook)
-                pause = .zero
-            case .look(let link):
-                do throws(PKCS11Error) {
-                    // Some modules show a token that has vanished as one without objects: it says itself that it is there.
-                    try checkPresence(link)
-                    try catalog.refresh(link.loginSession)
-                    onLook(Look(ring: catalog.ring, isFirst: false))
-                } catch {
-                    lose(link, because: TokenLink.unavailable(error))
-                }
-                pause = lookInterval.withLock { $0 }
-            case .dismantle(let link, let error):
-                dismantle(link)
-                state.withLock { state in
-                    guard case .lost = state.phase else { return }
-                    if state.failures == 0 {
-                        state.failures = 1
-                        state.phase = .connecting
-                    } else {
-                        state.phase = Self.pause(&state, error)
-                    }
-                }
-                pause = .zero
-            case .wait(let duration):
-                pause = duration
-            case .finish(let link):
-                if let link { dismantle(link) }
-                state.withLock { $0.phase = .closed }
-                closed.signal()
-                return
-            }
-        }
-    }
-
-    private func nextStep() -> Step {
-        state.withLock { state in
-            switch state.phase {
-            case .connecting: return .connect
-            case .ready(let link, _): return .look(link)
-            case .lost(let link, let error): return state.users == 0 ? .dismantle(link, error) : .wait(.seconds(1))
-            case .locked: return .wait(.seconds(3_600))
-            case .unavailable(_, let retryAt):
-                let now = ContinuousClock.now
-                guard now >= retryAt else { return .wait(retryAt - now) }
-                state.phase = .connecting
-                return .connect
-            case .closing(let link): return state.users == 0 ? .finish(link) : .wait(.seconds(1))
-            case .closed: return .finish(nil)
-            }
-        }
-    }
-
-    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
-    /// who reads it at that moment.
-    private func checkPresence(_ link: TokenLink) throws(PKCS11Error) {
-        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
-        for attempt in 1...3 {
-            do throws(PKCS11Error) {
-                let token = try link.module.tokenInfo(link.token.slot)
-                if token.serial == link.token.serial, token.label == link.token.label { return }
-            } catch {
-                failure = error
-            }
-            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
-        }
-        throw failure
-    }
-
-    private func connect(_ onLook: (Look) -> Void) {
-        catalog.reset()
-        do throws(CustodyError) {
-            let link = try TokenLink.connect(settings)
-            do throws(PKCS11Error) {
-                try catalog.refresh(link.loginSession)
-            } catch {
-                dismantle(link)
-                throw TokenLink.unavailable(error)
-            }
-            let isWanted = state.withLock { state in
-                guard case .connecting = state.phase else { return false }
-                state.phase = .ready(link, since: .now)
-                return true
-            }
-            guard isWanted else { return dismantle(link) }
-            log.notice("token ready", metadata: ["token": "\(link.token.label)", "serial": "\(link.token.serial)"])
-            report(catalog.ring)
-            onLook(Look(ring: catalog.ring, isFirst: true))
-        } catch {
-            var error = error
-            if error.code == .tokenLocked { error.message += "; no further try is made until custodyd is restarted" }
-            state.withLock { state in
-                guard case .connecting = state.phase else { return }
-                if error.code == .tokenLocked {
-                    state.phase = .locked(error)
-                } else {
-                    state.phase = Self.pause(&state, error)
-                }
-            }
-            log.error("the token is not usable", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)", "cause": "\(error.cause ?? "none")"])
-        }
-    }
-
-    private func report(_ ring: KeyRing) {
-        for (name, versions) in ring.keys {
-            for version in versions {
-                if case .refused(let reason) = version.state {
-                    log.warning("key refused", metadata: ["reason": "\(reason)"])
-                } else {
-                    log.info("key", metadata: ["key": "\(name)", "version": "\(version.version)", "id": "\(version.id)", "exception": "\(version.exception ?? "none")"])
-                }
-            }
-        }
-    }
-
-    private func dismantle(_ link: TokenLink) {
-        do {
-            try link.module.finalize()
-        } catch {
-            log.warning("C_Finalize failed", metadata: ["cause": "\(error)"])
+extension TokenState {
+    fileprivate func write(to log: Logger) {
+        switch self {
+        case .ready(let token):
+            log.notice("token ready", metadata: ["token": "\(token.label)", "serial": "\(token.serial)"])
+        case .degraded(let token, let reason):
+            log.warning("token degraded", metadata: ["token": "\(token.label)", "serial": "\(token.serial)", "reason": "\(reason)"])
+        case .recovering:
+            log.notice("token recovering")
+        case .locked(let error), .unavailable(let error):
+            log.error("token \(name)", metadata: ["reason": "\(error.message)", "cause": "\(error.cause ?? "none")"])
         }
     }
 }

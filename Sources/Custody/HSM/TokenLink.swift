@@ -1,5 +1,7 @@
+import Foundation
 import PKCS11
 import SecureMemory
+import Synchronization
 
 /// How to reach the token.
 public struct TokenSettings: Sendable, Hashable {
@@ -13,10 +15,17 @@ public struct TokenSettings: Sendable, Hashable {
     public var sessions: Int
     /// Some HSMs refuse read-only sessions.
     public var readWriteSessions: Bool
+    /// After how long a call of the module is taken to hang; looks at the keys get four times, logins ten times as long.
+    public var hungAfter: Duration
+    /// How many threads may hang in a call and be replaced.
+    public var hungLimit: Int
+    /// The token is tried with a canary when it has done nothing for so long.
+    public var canaryInterval: Duration
 
     public init(
         module: String, initializationString: String? = nil, uri: TokenURI, pin: PINSource, sessions: Int = 1,
-        readWriteSessions: Bool = false
+        readWriteSessions: Bool = false, hungAfter: Duration = .seconds(3), hungLimit: Int = 8,
+        canaryInterval: Duration = .seconds(10)
     ) {
         self.module = module
         self.initializationString = initializationString
@@ -24,6 +33,9 @@ public struct TokenSettings: Sendable, Hashable {
         self.pin = pin
         self.sessions = sessions
         self.readWriteSessions = readWriteSessions
+        self.hungAfter = hungAfter
+        self.hungLimit = hungLimit
+        self.canaryInterval = canaryInterval
     }
 }
 
@@ -34,6 +46,8 @@ final class TokenLink: Sendable {
     let token: TokenInfo
     /// Keeps the login, and looks at the keys; used by the keeper's thread alone.
     let loginSession: Session
+    /// Sessions whose threads have ended and could not close them: they go with the link.
+    private let orphans = Mutex<[any Sendable]>([])
 
     private init(module: Module, token: TokenInfo, loginSession: consuming Session) {
         self.module = module
@@ -41,26 +55,53 @@ final class TokenLink: Sendable {
         self.loginSession = loginSession
     }
 
-    /// Initialises the module and logs in, with one attempt at the PIN and none if that one would be the token's last.
+    /// Takes over who owns a session, since to close it now could meet C_Finalize on the keeper's thread.
+    func adopt(_ owner: any Sendable) { orphans.withLock { $0.append(owner) } }
+
+    /// Asks whether the token is in its slot. Some modules show one that has vanished as one without objects.
     ///
-    /// - Throws: ``CustodyError`` with `tokenLocked` if an operator has to act, else with `tokenUnavailable`.
-    static func connect(_ settings: TokenSettings) throws(CustodyError) -> TokenLink {
-        let module: Module
-        do {
-            module = try Module(settings.module, initializationString: settings.initializationString)
-        } catch {
-            throw CustodyError(.tokenUnavailable, "the HSM can't be reached", cause: "\(error)", retryAfterMilliseconds: 1_000)
+    /// Asked three times: SoftHSM writes its token's file anew at every login of anybody, and shows another token, or none, to
+    /// who reads it at that moment.
+    func checkPresence() throws(PKCS11Error) {
+        var failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+        for attempt in 1...3 {
+            do throws(PKCS11Error) {
+                let present = try module.tokenInfo(token.slot)
+                if present.serial == token.serial, present.label == token.label { return }
+                failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
+            } catch {
+                failure = error
+            }
+            if attempt < 3 { Thread.sleep(forTimeInterval: 0.02) }
         }
+        throw failure
+    }
+
+    /// Loads and initialises the module. One that is initialised already will do: an earlier C_Finalize failed, or C_Initialize did and said the contrary.
+    static func initialize(_ settings: TokenSettings) throws(ConnectFailure) -> Module {
         do {
-            return try logIn(module, settings)
+            return try Module(
+                settings.module, initializationString: settings.initializationString, acceptingInitialized: true)
         } catch {
-            try? module.finalize()
-            throw error
+            throw ConnectFailure(
+                error: CustodyError(.tokenUnavailable, "the HSM can't be reached", cause: "\(error)", retryAfterMilliseconds: 1_000),
+                isLight: true)
         }
     }
 
-    private static func logIn(_ module: Module, _ settings: TokenSettings) throws(CustodyError) -> TokenLink {
-        let token = try reaching { () throws(PKCS11Error) in try module.token(matching: settings.uri) }
+    /// Finds the token and logs in, with one attempt at the PIN and none if that one would be the token's last.
+    ///
+    /// - Throws: ``ConnectFailure`` with `tokenLocked` if an operator has to act, else with `tokenUnavailable`.
+    /// - Parameter refused: A PIN file that the token has refused: it is not tried again as it is.
+    static func logIn(
+        _ module: Module, _ settings: TokenSettings, refused: PINSource.Identity?, _ health: HealthRecord
+    ) throws(ConnectFailure) -> TokenLink {
+        let token: TokenInfo
+        do {
+            token = try module.token(matching: settings.uri)
+        } catch {
+            throw ConnectFailure(error: unavailable(error), isLight: true)
+        }
         guard !token.isUserPINLocked else {
             throw locked(
                 "the user PIN of token '\(token.label)' is locked; the security officer sets a new one with `custodyctl token set-pin --so-pin-file`")
@@ -70,46 +111,54 @@ final class TokenLink: Sendable {
                 "token '\(token.label)' has one try left for its user PIN, so none is made; log in once by hand with the right PIN")
         }
         // Somebody is initialising it just now, or has not finished: it will come.
-        guard token.isUserPINInitialized else { throw unavailable(PKCS11Error(.login, .userPINNotInitialized)) }
+        guard token.isUserPINInitialized else {
+            throw ConnectFailure(error: unavailable(PKCS11Error(.login, .userPINNotInitialized)), isLight: true)
+        }
+        // Before it is read: a file that is changed meanwhile counts as another one.
+        let pinFile = settings.pin.identity
+        guard refused == nil || refused != pinFile else {
+            throw locked("the PIN file \(settings.pin.path) is the one that the token has refused")
+        }
         let pin: SecretBytes
         do throws(CustodyError) {
             pin = try settings.pin.read()
         } catch {
             throw locked(error.message)
         }
-        let session = try open(module, token.slot, settings)
+        let session: Session
+        do {
+            session = try module.openSession(token.slot, readWrite: settings.readWriteSessions)
+        } catch {
+            throw ConnectFailure(error: unavailable(error), isLight: error.returnValue.map(Self.saysAbsent.contains) ?? false)
+        }
+        health.noteLogin()
         do {
             try session.login(.user, pin: pin)
         } catch {
             switch Fault(error) {
             case _ where error.returnValue == .userAlreadyLoggedIn: break
             case .pin:
-                throw CustodyError(.tokenLocked, "the token refused the PIN", cause: "\(error)")
-            default: throw unavailable(error)
+                throw ConnectFailure(
+                    error: CustodyError(
+                        .tokenLocked,
+                        "the token refused the PIN; no further try is made until the PIN file is corrected and `custodyctl reload` run, "
+                            + "or custodyd restarted",
+                        cause: "\(error)"),
+                    refused: pinFile)
+            default: throw ConnectFailure(error: unavailable(error))
             }
         }
         return TokenLink(module: module, token: token, loginSession: session)
     }
 
-    private static func open(_ module: Module, _ slot: SlotID, _ settings: TokenSettings) throws(CustodyError) -> Session {
-        do {
-            return try module.openSession(slot, readWrite: settings.readWriteSessions)
-        } catch {
-            throw unavailable(error)
-        }
-    }
-
-    private static func reaching<R>(_ body: () throws(PKCS11Error) -> R) throws(CustodyError) -> R {
-        do {
-            return try body()
-        } catch {
-            throw unavailable(error)
-        }
-    }
+    /// What C_OpenSession returns for an empty slot.
+    private static let saysAbsent: Set<ReturnValue> = [.tokenNotPresent, .tokenNotRecognized, .slotIDInvalid, .deviceRemoved]
 
     /// What is wrong with the PIN is for the operator: Status and the log show it, callers only learn that it is so.
-    private static func locked(_ cause: String) -> CustodyError {
-        CustodyError(.tokenLocked, "the token can't be logged in to", cause: cause)
+    private static func locked(_ cause: String) -> ConnectFailure {
+        ConnectFailure(error: CustodyError(
+            .tokenLocked, "the token can't be logged in to; put right what the daemon's log says and run `custodyctl reload`",
+            cause: cause))
     }
 
     static func unavailable(_ error: PKCS11Error) -> CustodyError {

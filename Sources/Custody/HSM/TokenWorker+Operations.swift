@@ -70,13 +70,18 @@ extension TokenWorker {
     mutating func encrypt(
         _ plaintext: SecretBytes, _ key: KeyVersion, nonce: ArraySlice<UInt8>, aad: [UInt8], prefix: [UInt8]
     ) throws(Failure) -> [UInt8] {
-        try run { (session) throws(PKCS11Error) in
-            var output = prefix
-            try plaintext.withBytes { (bytes) throws(PKCS11Error) in
-                try session.encryptGCM(
-                    key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, plaintext: bytes, appendingTo: &output)
+        do throws(Failure) {
+            return try run { (session) throws(PKCS11Error) in
+                var output = prefix
+                try plaintext.withBytes { (bytes) throws(PKCS11Error) in
+                    try session.encryptGCM(
+                        key.object, nonce: nonce.span.bytes, aad: aad.span.bytes, plaintext: bytes, appendingTo: &output)
+                }
+                return output
             }
-            return output
+        } catch {
+            guard case .data = error else { throw error }
+            throw .custody(CustodyError(.invalidRequest, "the token does not take a plaintext of \(plaintext.count) bytes"))
         }
     }
 

@@ -11,12 +11,16 @@ struct TokenWorker: ~Copyable {
     }
 
     /// A class, so that it can be replaced as a whole.
-    private final class OpenSession {
+    // Unchecked: one worker's thread uses it, and when that has ended nobody does.
+    private final class OpenSession: @unchecked Sendable {
         let session: Session
+        /// Made when it is needed for the first time.
+        var canary: Canary?
         init(_ session: consuming Session) { self.session = session }
     }
 
     let connection: TokenConnection
+    private let thread: CallingThread
     private var link: TokenLink?
     private var unavailable = CustodyError(.tokenUnavailable, "the HSM is being connected", retryAfterMilliseconds: 100)
     private var open: OpenSession?
@@ -25,13 +29,16 @@ struct TokenWorker: ~Copyable {
     private var latestSuccess: ContinuousClock.Instant?
     private var nonces = NonceSource()
 
-    init(_ connection: TokenConnection) { self.connection = connection }
+    init(_ connection: TokenConnection, _ thread: CallingThread) {
+        self.connection = connection
+        self.thread = thread
+    }
 
     /// Takes hold of the connection for a batch.
     mutating func begin() {
         do {
-            let link = try connection.acquire()
-            if openOn !== link { open = nil }
+            let link = try connection.acquire(thread)
+            if openOn !== link { dropSession() }
             self.link = link
         } catch {
             // The session stays until there is another link: closing it now could meet C_Finalize on the keeper's thread.
@@ -41,9 +48,23 @@ struct TokenWorker: ~Copyable {
 
     /// Lets the connection go.
     mutating func end() {
+        if let latestSuccess {
+            connection.health.noteSuccess(at: latestSuccess)
+            self.latestSuccess = nil
+        }
         guard link != nil else { return }
+        // A thread that was given up ends: its session must be closed while nobody can finalise the module.
+        if thread.isGivenUp { dropSession() }
         link = nil
-        connection.release()
+        connection.release(thread)
+    }
+
+    /// The worker ends: its session is closed while nobody can finalise the module, or goes with the link.
+    mutating func leave() {
+        begin()
+        if link == nil, let open { openOn?.adopt(open) }
+        dropSession()
+        end()
     }
 
     mutating func nextNonce() -> ArraySlice<UInt8> { nonces.next() }
@@ -51,40 +72,53 @@ struct TokenWorker: ~Copyable {
     /// Looks at the keys on the token.
     mutating func refreshKeys(unlessRecent: Bool) throws(Failure) {
         let catalog = connection.catalog
-        try run { (session) throws(PKCS11Error) in try catalog.refresh(session, unlessRecent: unlessRecent) }
+        // A token that shows its keys may be unable to use them all the same.
+        let link = link
+        try run(patience: connection.settings.hungAfter * 4, showsThatItWorks: false) { (session) throws(PKCS11Error) in
+            try catalog.refresh(session, unlessRecent: unlessRecent) { () throws(PKCS11Error) in try link?.checkPresence() }
+        }
     }
 
     /// Runs calls on the worker's session. If the session turns out to be dead they are run once more on a new one, so
     /// they must be safe to repeat.
-    mutating func run<R>(_ body: (borrowing Session) throws(PKCS11Error) -> R) throws(Failure) -> R {
+    mutating func run<R>(
+        patience: Duration? = nil, showsThatItWorks: Bool = true, _ body: (borrowing Session) throws(PKCS11Error) -> R
+    ) throws(Failure) -> R {
+        let patience = patience ?? connection.settings.hungAfter
         var isSecondTry = false
+        var hasSung = false
         while true {
             guard let link else { throw .custody(unavailable) }
             do throws(PKCS11Error) {
                 let current = try openSession(link)
-                let result = try body(current.session)
-                latestSuccess = .now
+                let result = try thread.calling(within: patience) { () throws(PKCS11Error) in try body(current.session) }
+                if showsThatItWorks { latestSuccess = .now }
                 return result
             } catch {
                 switch Fault(error) {
                 case .data: throw .data
                 case .ambiguous:
-                    guard isTokenWell(link) else { throw .custody(lose(link, error)) }
-                    throw .data
+                    guard !hasSung else { throw .data }
+                    guard sings(link) else { throw .custody(lose(link, error)) }
+                    // The token decrypts, now: what is right opens at the second try, if it was a fault of a moment.
+                    hasSung = true
                 case .objectGone:
                     throw .objectGone
                 case .objectForbidden:
                     throw .objectForbidden
                 case .unsupported:
-                    open = nil
+                    dropSession()
+                    connection.health.noteTrouble("\(error)")
                     throw .custody(CustodyError(.tokenUnavailable, "the token cannot do this; `custodyctl doctor` shows what it can", cause: "\(error)"))
                 case .session:
-                    open = nil
+                    dropSession()
                     if isSecondTry {
                         // A fresh session met it too: the token is at fault, or what was asked of it.
-                        guard isTokenWell(link) else { throw .custody(lose(link, error)) }
+                        guard sings(link) else { throw .custody(lose(link, error)) }
+                        connection.health.noteTrouble("\(error)")
                         throw .custody(CustodyError(
-                            .internalError, "the token refused the operation; the daemon's log says more", cause: "\(error)"))
+                            .tokenUnavailable, "the token refused the operation; the daemon's log says more", cause: "\(error)",
+                            retryAfterMilliseconds: 100))
                     }
                     isSecondTry = true
                 case .pin, .connection:
@@ -96,39 +130,43 @@ struct TokenWorker: ~Copyable {
 
     private mutating func openSession(_ link: TokenLink) throws(PKCS11Error) -> OpenSession {
         if let open { return open }
-        let new = OpenSession(try link.module.openSession(link.token.slot, readWrite: connection.readWriteSessions))
+        let readWrite = connection.settings.readWriteSessions
+        let new = OpenSession(try thread.calling(within: connection.settings.hungAfter) { () throws(PKCS11Error) in
+            try link.module.openSession(link.token.slot, readWrite: readWrite)
+        })
         open = new
         openOn = link
         return new
     }
 
+    /// The calls that close a session may hang like any others.
+    private mutating func dropSession() {
+        guard open != nil || openOn != nil else { return }
+        thread.calling(within: connection.settings.hungAfter) {
+            open = nil
+            // Whoever holds a link last closes the session of its login.
+            openOn = nil
+        }
+    }
+
     private mutating func lose(_ link: TokenLink, _ error: PKCS11Error) -> CustodyError {
-        open = nil
+        dropSession()
         unavailable = TokenLink.unavailable(error)
         connection.lose(link, because: unavailable)
         end()
         return unavailable
     }
 
-    /// Whether an error that may mean either was about the data: another operation succeeded within the last second, or
-    /// does now on a fresh session. So garbage from a client costs one canary a second at most.
-    private mutating func isTokenWell(_ link: TokenLink) -> Bool {
-        if let latestSuccess, latestSuccess.duration(to: .now) < .seconds(1) { return true }
-        // The suspect session makes room first: the token may have no more of them.
-        open = nil
-        do {
-            let session = try link.module.openSession(link.token.slot, readWrite: connection.readWriteSessions)
-            let key = try session.generateKey(.aesKeyGeneration, [
-                .objectClass(.secretKey), .keyType(.aes), .valueLength(32), .bool(.token, false), .bool(.sensitive, true),
-                .bool(.extractable, false), .bool(.encrypt, true), .bool(.decrypt, true),
-            ])
-            let nonce = nonces.next()
-            let text = [UInt8](repeating: 0x55, count: 16)
-            var sealed: [UInt8] = []
-            try session.encryptGCM(key, nonce: nonce.span.bytes, aad: text.span.bytes, plaintext: text.span.bytes, appendingTo: &sealed)
-            let opened = try session.decryptGCM(key, nonce: nonce.span.bytes, aad: text.span.bytes, ciphertext: sealed.span.bytes)
-            try session.destroyObject(key)
-            guard opened == text else { return false }
+    /// Whether the token decrypts what is right: so an error that may mean bad data or a broken token was about the data.
+    /// It costs no more than the operation did, so that garbage from a client is not amplified.
+    private mutating func sings(_ link: TokenLink) -> Bool {
+        let nonce = Array(nonces.next())
+        do throws(PKCS11Error) {
+            let current = try openSession(link)
+            try thread.calling(within: connection.settings.hungAfter) { () throws(PKCS11Error) in
+                if current.canary == nil { current.canary = try Canary(current.session, nonce: nonce[...]) }
+                try current.canary?.open(current.session)
+            }
             latestSuccess = .now
             return true
         } catch {

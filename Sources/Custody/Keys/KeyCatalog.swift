@@ -1,4 +1,5 @@
 import ByteEncoding
+import Foundation
 import PKCS11
 import Synchronization
 
@@ -41,17 +42,30 @@ public final class KeyCatalog: Sendable {
 
     /// Looks at the token.
     ///
-    /// - Parameter unlessRecent: Does nothing if the latest look is so recent that another one for a caller's sake would
-    ///   come too soon.
-    public func refresh(_ session: borrowing Session, unlessRecent: Bool = false) throws(PKCS11Error) {
+    /// - Parameters:
+    ///   - unlessRecent: Does nothing if the latest look is so recent that another one for a caller's sake would come too soon.
+    ///   - checkPresence: Asked before it is believed that keys were removed: some modules show a token that has vanished as
+    ///     one without objects.
+    public func refresh(
+        _ session: borrowing Session, unlessRecent: Bool = false, checkPresence: () throws(PKCS11Error) -> Void = {}
+    ) throws(PKCS11Error) {
         let start = ContinuousClock.now
-        let (trials, isRecent) = state.withLock { state in (state.trials, state.isRecent(start)) }
+        let (earlier, trials, isRecent) = state.withLock { state in (state.ring, state.trials, state.isRecent(start)) }
         if unlessRecent, isRecent { return }
-        let (ring, newTrials) = try look(session, trials)
+        var (ring, newTrials) = try look(session, trials)
+        if !ring.hasAll(of: earlier) {
+            // SoftHSM does not show an object that somebody is just changing: a key is removed when it is absent twice.
+            Thread.sleep(forTimeInterval: 0.02)
+            (ring, newTrials) = try look(session, trials)
+            if !ring.hasAll(of: earlier) { try checkPresence() }
+        }
+        // To a session that lives on without the login the token shows no private object, as if all keys had been removed.
+        guard try session.isUserLoggedIn() else { throw PKCS11Error(.getSessionInfo, .userNotLoggedIn) }
+        let (found, proofs) = (ring, newTrials)
         state.withLock { state in
             // Two looks at once: the later one is nearer the truth.
             if let latest = state.lookedAt, latest > start { return }
-            state = State(ring: ring, trials: newTrials, lookedAt: start, lookEnded: .now)
+            state = State(ring: found, trials: proofs, lookedAt: start, lookEnded: .now)
         }
     }
 
@@ -119,7 +133,8 @@ public final class KeyCatalog: Sendable {
             var objections = ProofOfCustody.objections(candidate.attributes)
             if objections.isEmpty {
                 let proofKey = ProofKey(object: candidate.object, id: id)
-                let trial = trials[proofKey] ?? ProofOfCustody.tryToExport(candidate.object, session)
+                let trial: ProofOfCustody.Trial
+                if let earlier = trials[proofKey] { trial = earlier } else { trial = try ProofOfCustody.trial(of: candidate.object, session) }
                 // An inconclusive one is not kept: it is made again at the next look.
                 if case .inconclusive = trial {} else { newTrials[proofKey] = trial }
                 objections = trial.objections(isExtractable: candidate.attributes.bool(.extractable))

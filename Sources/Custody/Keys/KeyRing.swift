@@ -34,6 +34,9 @@ public struct KeyRing: Sendable {
 
     func contains(_ name: String) -> Bool { byName[name] != nil }
 
+    /// Whether no version of another ring is absent here.
+    func hasAll(of other: KeyRing) -> Bool { other.byID.keys.allSatisfy { byID[$0] != nil } }
+
     public func version(_ id: KeyID) -> KeyVersion? { byID[id] }
 
     /// The version that wraps: the newest active one.

@@ -67,6 +67,17 @@ public enum ProofOfCustody {
 
     /// Tries to wrap the key out under a throw-away session key with every mechanism that the token may know.
     public static func tryToExport(_ key: ObjectHandle, _ session: borrowing Session) -> Trial {
+        do {
+            return try trial(of: key, session)
+        } catch {
+            return .inconclusive("\(error)")
+        }
+    }
+
+    /// The same.
+    ///
+    /// - Throws: ``PKCS11Error`` that says nothing of the key: the token, the session or the login is gone.
+    static func trial(of key: ObjectHandle, _ session: borrowing Session) throws(PKCS11Error) -> Trial {
         let throwAway: ObjectHandle
         do {
             throwAway = try session.generateKey(.aesKeyGeneration, [
@@ -75,6 +86,11 @@ public enum ProofOfCustody {
                 .bool(.decrypt, false), .bool(.unwrap, false),
             ])
         } catch {
+            switch Fault(error) {
+            case .unsupported, .objectForbidden, .objectGone, .data: break
+            // It says nothing of the key: a token that can't make one now is out of order.
+            case .ambiguous, .session, .pin, .connection: throw error
+            }
             return .inconclusive("no session key to try it with: \(error)")
         }
         var refused: [Mechanism] = []
@@ -86,6 +102,7 @@ public enum ProofOfCustody {
                 for index in wrapped.indices { wrapped[index] = 0 }
                 exported = mechanism
             } catch {
+                if saysNothing(error) { throw error }
                 switch error.returnValue {
                 case .keyUnextractable?, .keyNotWrappable?: refused.append(mechanism)
                 case .mechanismInvalid?, .functionNotSupported?: break
@@ -98,5 +115,16 @@ public enum ProofOfCustody {
         if let exported { return .exported(exported) }
         if let unclear { return .inconclusive(unclear) }
         return refused.isEmpty ? .cannotWrap : .refusedByToken(refused)
+    }
+
+    /// Codes that some tokens have for a mechanism which they don't know are not among these: they must not keep a daemon from
+    /// the keys that it can prove.
+    private static func saysNothing(_ error: PKCS11Error) -> Bool {
+        switch error.returnValue {
+        case .deviceError?, .deviceRemoved?, .tokenNotPresent?, .tokenNotRecognized?, .sessionHandleInvalid?, .sessionClosed?,
+            .userNotLoggedIn?, .cryptokiNotInitialized?:
+            true
+        default: Fault(error) == .pin
+        }
     }
 }

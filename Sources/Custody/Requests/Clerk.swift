@@ -5,22 +5,66 @@ import Synchronization
 
 /// What needs no HSM: status, reloading, and answers to what is refused. One thread writes their audit records, many at a
 /// time, so that neither the event loop nor a worker waits for the disk because of them.
+///
+/// What is refused is held back for a moment, and an account that has more written than ``LinePace`` gives it waits longer:
+/// a storm of refused requests neither takes time from the others nor fills the log. Accounts are served in turn.
 final class Clerk: Sendable {
     struct Errand: Sendable {
+        enum Matter: Sendable {
+            /// Its judgements are recorded and answered here.
+            case record
+            /// It had to wait, and goes on from here: some of its operations need the HSM.
+            case proceed(@Sendable () -> Void)
+            /// It is answered and not recorded: nothing was decided.
+            case turnAway(CustodyError)
+        }
+
         let request: CustodyRequest
         let judgements: [Judgement]
+        /// Who pays for it.
+        let account: UInt32
+        var matter = Matter.record
         let completion: @Sendable (CustodyReply) -> Void
     }
 
     private struct State {
-        var errands = Deque<Errand>()
-        /// Answers that are held back, and until when; in that order.
+        var errands = FairQueue<Errand>(limit: .max, limitPerUser: .max)
+        /// What is held back, and until when; in that order.
         var held = Deque<(until: ContinuousClock.Instant, errand: Errand)>()
+        /// How many errands and held ones each account has here.
+        var counts: [UInt32: Int] = [:]
+        var pace = LinePace()
         var isIdle = false
+        /// When the idle thread wakes by itself.
+        var wakesAt: ContinuousClock.Instant?
         var isStopping = false
+
+        var count: Int { errands.count + held.count }
+
+        mutating func hold(_ errand: Errand, until: ContinuousClock.Instant) {
+            let later = held.reversed().prefix { $0.until > until }.count
+            held.insert((until, errand), at: held.count - later)
+        }
+
+        /// Whether the thread has to be woken, for what is due now or then.
+        mutating func wakes(for due: ContinuousClock.Instant? = nil) -> Bool {
+            guard isIdle else { return false }
+            if let due, let wakesAt, wakesAt <= due { return false }
+            isIdle = false
+            return true
+        }
+
+        mutating func take() -> Errand? {
+            guard let errand = errands.popFirst() else { return nil }
+            let left = (counts[errand.account] ?? 1) - 1
+            counts[errand.account] = left == 0 ? nil : left
+            return errand
+        }
     }
 
+    /// How many may wait of all accounts, and of one. What they hold in memory is bounded where it comes in.
     private let limit: Int
+    private let limitPerAccount: Int
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
@@ -31,47 +75,75 @@ final class Clerk: Sendable {
     /// refused requests then takes no time from the others: its requests in flight are bounded.
     private static let pause = Duration.milliseconds(50)
 
-    /// - Parameter limit: How many errands may wait, and how many answers may be held back.
-    init(limit: Int) { self.limit = limit }
+    /// - Parameter limit: Half of it is what one account may have waiting, held back ones included.
+    init(limit: Int) {
+        self.limit = 4 * limit
+        limitPerAccount = max(1, limit / 2)
+    }
 
     func start(_ serve: @escaping @Sendable ([Errand]) -> Void) {
         let thread = Thread {
-            while let errands = self.next() { serve(errands) }
+            while let errands = self.next() { Self.deal(with: errands, serve) }
             self.ended.signal()
         }
         thread.name = "clerk"
         thread.start()
     }
 
-    /// - Parameter isHeld: It is a refusal that is not answered at once.
+    private static func deal(with errands: [Errand], _ serve: ([Errand]) -> Void) {
+        var recorded: [Errand] = []
+        for errand in errands {
+            switch errand.matter {
+            case .record: recorded.append(errand)
+            case .proceed(let body): body()
+            case .turnAway(let error): errand.completion(errand.request.items.map { _ in .failure(error) })
+            }
+        }
+        if !recorded.isEmpty { serve(recorded) }
+    }
+
+    /// - Parameters:
+    ///   - units: What its lines cost.
+    ///   - isHeld: It is a refusal that is not answered at once.
     /// - Throws: ``CustodyError`` with `overloaded` or `shuttingDown`.
-    func submit(_ errand: Errand, isHeld: Bool = false) throws(CustodyError) {
+    func submit(_ errand: Errand, units: Int, isHeld: Bool = false) throws(CustodyError) {
         let verdict: Result<Bool, CustodyError> = state.withLock { state in
             guard !state.isStopping else {
                 return .failure(CustodyError(.shuttingDown, "the daemon is shutting down", retryAfterMilliseconds: 500))
             }
-            guard isHeld ? state.held.count < limit : state.errands.count < limit else {
-                return .failure(CustodyError(.overloaded, "the daemon has \(limit) answers to record already", retryAfterMilliseconds: 50))
+            let own = state.counts[errand.account] ?? 0
+            guard state.count < limit, own < limitPerAccount else {
+                let whose = own < limitPerAccount ? "the daemon has \(limit)" : "this user has \(own)"
+                return .failure(CustodyError(.overloaded, "\(whose) answers to record already", retryAfterMilliseconds: 50))
             }
-            if isHeld {
-                state.held.append((.now + Self.pause, errand))
-                // While others are held back it is awake in time by itself.
-                guard state.held.count == 1 else { return .success(false) }
-            } else {
-                state.errands.append(errand)
+            state.counts[errand.account] = own + 1
+            let now = ContinuousClock.now
+            guard let wait = state.pace.take(units, of: errand.account, now: now) else {
+                var errand = errand
+                errand.matter = .turnAway(Self.tooFast)
+                state.hold(errand, until: now + LinePace.patience)
+                return .success(state.wakes(for: now + LinePace.patience))
             }
-            defer { state.isIdle = false }
-            return .success(state.isIdle)
+            let pause = isHeld ? max(wait, Self.pause) : wait
+            if pause > .zero {
+                state.hold(errand, until: now + pause)
+                return .success(state.wakes(for: now + pause))
+            }
+            _ = state.errands.append(errand, of: errand.account)
+            return .success(state.wakes())
         }
         if try verdict.get() { wake.signal() }
     }
+
+    private static let tooFast = CustodyError(
+        .overloaded, "this user's refused and status requests come faster than \(LinePace.rate) a second; nothing was decided of this one",
+        retryAfterMilliseconds: 2_000)
 
     /// Takes no more errands and returns when those that wait are done, or after `patience`.
     func stop(within patience: Duration) {
         let isIdle = state.withLock { state in
             state.isStopping = true
-            defer { state.isIdle = false }
-            return state.isIdle
+            return state.wakes()
         }
         if isIdle { wake.signal() }
         _ = ended.wait(timeout: .now() + patience.dispatchInterval)
@@ -85,16 +157,15 @@ final class Clerk: Sendable {
             let (errands, next): ([Errand]?, ContinuousClock.Instant?) = state.withLock { state in
                 let now = ContinuousClock.now
                 while let first = state.held.first, first.until <= now || state.isStopping {
-                    state.errands.append(first.errand)
+                    _ = state.errands.append(first.errand, of: first.errand.account)
                     state.held.removeFirst()
                 }
-                guard !state.errands.isEmpty else {
-                    state.isIdle = !state.isStopping
-                    return (state.isStopping ? nil : [], state.held.first?.until)
-                }
-                let errands = Array(state.errands.prefix(batch))
-                state.errands.removeFirst(errands.count)
-                return (errands, nil)
+                var errands: [Errand] = []
+                while errands.count < batch, let errand = state.take() { errands.append(errand) }
+                guard errands.isEmpty else { return (errands, nil) }
+                state.isIdle = !state.isStopping
+                state.wakesAt = state.held.first?.until
+                return (state.isStopping ? nil : [], state.wakesAt)
             }
             guard let errands else { return nil }
             if !errands.isEmpty { return errands }

@@ -18,6 +18,8 @@ public final class Custodian: Sendable {
     private let rulebook: Mutex<Rulebook>
     /// Reads the configuration anew for whoever may ask for that.
     private let reload = Mutex<(@Sendable () throws(CustodyError) -> ConfigurationReport)?>(nil)
+    /// Tells of the door.
+    private let door = Mutex<(@Sendable () -> DoorReport)?>(nil)
     /// Why the latest attempt to load a configuration changed nothing.
     private let reloadFailure = Mutex<String?>(nil)
 
@@ -57,19 +59,26 @@ public final class Custodian: Sendable {
         notary?.start()
     }
 
-    /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for `patience` at most, and for
-    /// as long as the module takes to let go.
-    public func stop(drainingFor patience: Duration) {
+    /// Takes no new requests, finishes what is under way, and finalises the module. Blocks for some four times `patience`
+    /// at most: a module that does not return is not waited for.
+    ///
+    /// - Returns: False if the module could not be finalised, since a call hangs in it: its exit handlers must not run then.
+    @discardableResult
+    public func stop(drainingFor patience: Duration) -> Bool {
         pool.stop(drainingFor: patience)
         clerk.stop(within: patience)
         // Whatever comes after this is not covered by the last checkpoint.
         audit.noteEventually(AuditEvent("stopped"))
         notary?.stop()
-        connection.close()
+        let isFinalized = connection.close(within: max(patience, .seconds(1)))
         ledger.close()
+        return isFinalized
     }
 
     public var tokenState: TokenState { connection.tokenState }
+
+    /// Whether the HSM is called at all, so that a service manager need not restart the daemon.
+    public var isAlive: Bool { connection.isAlive }
 
     // MARK: Rules
 
@@ -107,7 +116,7 @@ public final class Custodian: Sendable {
     /// - Parameter old: What these rules name already is not new: a key that was destroyed must not keep an urgent denial
     ///   from being loaded.
     public func trouble(with rules: Rules, beyond old: Rules? = nil) -> String? {
-        guard case .ready = connection.tokenState else { return nil }
+        guard connection.tokenState.isServing else { return nil }
         let present = Set(connection.catalog.ring.keys.map(\.name))
         let tolerated = Set((old?.unknownKeys(on: present) ?? []).map(\.key))
         let unknown = rules.unknownKeys(on: present.union(tolerated))
@@ -116,7 +125,7 @@ public final class Custodian: Sendable {
             + "; correct the name, or make the key with `custodyctl key generate`"
     }
 
-    private func sawKeys(_ look: TokenConnection.Look) {
+    private func sawKeys(_ look: TokenKeeper.Look) {
         keyWatch.compare(look.ring)
         ledger.refresh()
         guard look.isFirst, let trouble = trouble(with: rulebook.withLock { $0 }.rules) else { return }
@@ -134,12 +143,17 @@ public final class Custodian: Sendable {
         let judgements = request.items.map { Judgement($0, of: request.principal, rulebook, ring) }
         do throws(CustodyError) {
             // What the HSM is not needed for must not wait for it, nor fill the queue that the others wait in.
-            if judgements.contains(where: \.needsToken) {
+            let needsToken = judgements.contains(where: \.needsToken)
+            if needsToken, !judgements.contains(where: { $0.refusal != nil }) {
                 try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
             } else {
+                // A batch of both waits as long as its refused operations alone would.
                 try clerk.submit(
-                    .init(request: request, judgements: judgements, completion: completion),
-                    isHeld: judgements.contains(where: \.isHeldBack))
+                    .init(
+                        request: request, judgements: judgements, account: rulebook.policy.account(of: request.principal),
+                        matter: needsToken ? .proceed { self.proceed(request, judgements, rulebook, completion) } : .record,
+                        completion: completion),
+                    units: request.lineUnits { !judgements[$0].needsToken }, isHeld: judgements.contains(where: \.isHeldBack))
             }
         } catch {
             // No decision took effect, so there is nothing to record; the count shows in Status.
@@ -147,6 +161,25 @@ public final class Custodian: Sendable {
             completion(request.items.map { _ in .failure(error) })
         }
     }
+
+    /// Takes a request to the HSM that had to wait before.
+    private func proceed(
+        _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ completion: @escaping @Sendable (CustodyReply) -> Void
+    ) {
+        do throws(CustodyError) {
+            try pool.submit(PendingRequest(request, judgements, rulebook, self, completion: completion))
+        } catch {
+            counts.addFailures(request.items.count)
+            completion(request.items.map { _ in .failure(error) })
+        }
+    }
+
+    /// On which account a caller's use of the daemon goes: its uid's, or one for all whom no grant names, who may do nothing
+    /// here. Whoever can be many users, such as root of a user namespace, gains nothing by it.
+    public func account(of principal: Principal) -> UInt32 { rulebook.withLock { $0 }.policy.account(of: principal) }
+
+    /// Who tells of the door for Status.
+    public func onDoorReport(_ body: @escaping @Sendable () -> DoorReport) { door.withLock { $0 = body } }
 
     /// Writes records; returns the error that must be answered instead if they can't be written.
     func write(_ records: [AuditRecord]) -> CustodyError? {
@@ -188,7 +221,8 @@ public final class Custodian: Sendable {
         switch judgement {
         case .refused(let error, let outcome, let keyName, let keyID):
             return (.failure(error), request.record(index, keyName: keyName, keyID: keyID, outcome))
-        case .withoutKey(.status, let rule):
+        // A report is much longer than what asks for it: never many of them for one frame.
+        case .withoutKey(.status, let rule) where request.items.count == 1:
             return (.success(.status(statusReport())), request.record(index, keyName: nil, keyID: nil, .allowed(rule: rule)))
         case .withoutKey(let operation, let rule):
             let result: Result<Answer, CustodyError>
@@ -222,10 +256,10 @@ public final class Custodian: Sendable {
         let rulebook = rulebook.withLock { $0 }
         let trouble = reloadFailure.withLock { $0 } ?? trouble(with: rulebook.rules)
         return StatusReport(
-            token: connection.tokenState, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
+            token: connection.report, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
             configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
-            usesCountedSince: ledger.since)
+            usesCountedSince: ledger.since, door: door.withLock { $0 }?())
     }
 }

@@ -66,7 +66,14 @@ final class PendingRequest: TokenWork {
     }
 
     var deadline: ContinuousClock.Instant { request.deadline }
+    var user: UInt32 { request.principal.uid }
     var weight: Int { request.items.count }
+
+    var isWaiting: Bool {
+        state.withLock { state in
+            if case .waiting = state { true } else { false }
+        }
+    }
 
     func run(_ worker: inout TokenWorker) {
         guard state.withLock({ $0.begin() }) else { return }

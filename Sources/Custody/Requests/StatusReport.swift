@@ -1,6 +1,6 @@
 /// What the vault says of itself.
 public struct StatusReport: Sendable {
-    public var token: TokenState
+    public var token: TokenReport
     public var keys: [(name: String, versions: [KeyVersion])]
     public var uptime: Duration
     /// Operations since the start, by outcome.
@@ -19,6 +19,22 @@ public struct StatusReport: Sendable {
     public var usesLimit: UInt64
     /// When the counting of uses began, in milliseconds since 1970.
     public var usesCountedSince: UInt64
+    /// What the door says of itself; nil if there is none.
+    public var door: DoorReport?
+}
+
+/// Who is connected, and who was turned away since the start.
+public struct DoorReport: Sendable {
+    public var connections = 0
+    public var connectionsLimit = 0
+    public var connectionsRefused: UInt64 = 0
+    public var requestsRefused: UInt64 = 0
+    public var bytesInFlight = 0
+    public var bytesInFlightLimit = 0
+    /// What keeps new connections from being accepted; nil if nothing does.
+    public var trouble: String?
+
+    public init() {}
 }
 
 /// What the audit log says of itself.

@@ -8,7 +8,7 @@ import Synchronization
 /// The file says how many uses are reserved, and a use is counted before it happens, so after a crash the count is too high
 /// by what was reserved and not used, never too low. A clean end writes the exact number. Reservations begin small and
 /// double, so that a quiet service does not lose much to a crash and a busy one does not wait for the disk.
-final class UsageLedger: Sendable {
+package final class UsageLedger: Sendable {
     private struct Entry {
         var usage: KeyUsage
         /// What the file says.
@@ -180,7 +180,7 @@ final class UsageLedger: Sendable {
         state.isStale = false
     }
 
-    private static func decode(
+    package static func decode(
         _ bytes: [UInt8]?, _ path: String
     ) throws(CustodyError) -> (usage: [KeyID: KeyUsage], since: UInt64) {
         guard let bytes else { return ([:], WallClock.milliseconds) }
@@ -196,6 +196,8 @@ final class UsageLedger: Sendable {
             guard let digits = AuditChain.bytes(lowercaseHexadecimal: Array(text.utf8)), let id = KeyID(digits) else {
                 throw damaged("'\(text)' is no key id")
             }
+            // They are counted on from.
+            guard max(version.uses, version.rewrapped) <= 1 << 62 else { throw damaged("'\(text)' has counts that no daemon reaches") }
             var usage = KeyUsage()
             usage.uses = version.uses
             usage.rewrapped = version.rewrapped

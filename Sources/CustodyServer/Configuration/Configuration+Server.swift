@@ -17,15 +17,46 @@ extension Configuration {
         if defaultDeadline > longestDeadline {
             table.problem("default-deadline-ms", "'default-deadline-ms' must not be above 'longest-deadline-ms', \(longestDeadline)")
         }
+        let connections = table.int("connections", in: 1...65_536, default: 1_024)
+        let queue = table.int("queue", in: 1...1_000_000, default: 1_024)
+        let memory = mebibytes(table, "memory-mib", below: nil, default: 256)
+        let memoryPerUser = mebibytes(table, "memory-mib-per-user", below: ("memory-mib", memory), default: 64)
+        let memoryPerConnection = mebibytes(
+            table, "memory-mib-per-connection", below: ("memory-mib-per-user", memoryPerUser), default: 8)
+        let idleTimeout = table.int("idle-timeout-ms", in: 0...86_400_000, default: 0)
         defer { table.finish() }
         return Server(
             socket: socket,
             socketMode: mode ?? 0o660,
-            connections: table.int("connections", in: 1...65_536, default: 1_024),
+            connections: connections,
+            connectionsPerUser: part(table, "connections-per-user", of: ("connections", connections), default: 256),
+            connectsPerSecond: table.int("connects-per-second-per-user", in: 1...1_000_000, default: 1_000),
             requestsInFlight: table.int("requests-in-flight", in: 1...65_536, default: 256),
+            requestsInFlightPerUser: table.int("requests-in-flight-per-user", in: 1...1_000_000, default: max(1, queue / 2)),
+            memory: memory,
+            memoryPerUser: memoryPerUser,
+            memoryPerConnection: memoryPerConnection,
+            frameTimeout: .milliseconds(table.int("frame-timeout-ms", in: 100...3_600_000, default: 10_000)),
+            writeTimeout: .milliseconds(table.int("write-timeout-ms", in: 100...3_600_000, default: 30_000)),
+            idleTimeout: idleTimeout == 0 ? nil : .milliseconds(idleTimeout),
             defaultDeadline: .milliseconds(defaultDeadline),
             longestDeadline: .milliseconds(longestDeadline),
-            queueLimit: table.int("queue", in: 1...1_000_000, default: 1_024),
+            queueLimit: queue,
             drain: .milliseconds(table.int("drain-ms", in: 0...600_000, default: 5_000)))
+    }
+
+    /// A number that is a part of another: its default gives way to that one, a number that is written down does not.
+    private static func part(_ table: TableReader, _ key: String, of whole: (key: String, value: Int), default fallback: Int) -> Int {
+        let value = table.int(key, in: 1...1_000_000, default: min(fallback, whole.value))
+        if value > whole.value { table.problem(key, "'\(key)' must not be above '\(whole.key)', \(whole.value)") }
+        return value
+    }
+
+    /// Bytes; written as MiB.
+    private static func mebibytes(
+        _ table: TableReader, _ key: String, below whole: (key: String, value: Int)?, default fallback: Int
+    ) -> Int {
+        guard let whole else { return table.int(key, in: 1...1_048_576, default: fallback) * 1_048_576 }
+        return part(table, key, of: (whole.key, whole.value / 1_048_576), default: fallback) * 1_048_576
     }
 }

@@ -32,7 +32,10 @@ extension Configuration {
         let settings = TokenSettings(
             module: module, initializationString: initialization?.isEmpty == false ? initialization : nil, uri: uri,
             pin: PINSource(path: pin), sessions: table.int("sessions", in: 1...64, default: 1),
-            readWriteSessions: table.bool("read-write-sessions", default: false))
+            readWriteSessions: table.bool("read-write-sessions", default: false),
+            hungAfter: .milliseconds(table.int("hung-call-ms", in: 50...600_000, default: 3_000)),
+            hungLimit: table.int("hung-calls", in: 0...64, default: 8),
+            canaryInterval: .milliseconds(table.int("canary-interval-ms", in: 100...3_600_000, default: 10_000)))
         let environment = table.stringTable("environment")
         table.finish()
         return (settings, environment)

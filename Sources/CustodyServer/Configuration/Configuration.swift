@@ -12,10 +12,24 @@ public struct Configuration: Sendable {
         public var socket: String
         /// The socket's file mode; the kernel's word on the peer and the grants are the first fence, this is the second.
         public var socketMode: UInt32
-        /// Connections at once, of all clients together.
+        /// Connections at once: of all users together, and of one. A few more are kept for root and the daemon's own user.
         public var connections: Int
-        /// Requests of one connection that are not answered yet.
+        public var connectionsPerUser: Int
+        /// How many connections a second one user may open.
+        public var connectsPerSecond: Int
+        /// Requests that are not answered yet: of one connection, which is not read from past it, and of one user.
         public var requestsInFlight: Int
+        public var requestsInFlightPerUser: Int
+        /// Bytes of requests that have begun to come and whose answers the client has not taken yet.
+        public var memory: Int
+        public var memoryPerUser: Int
+        public var memoryPerConnection: Int
+        /// How long a frame may take from its first byte to its last.
+        public var frameTimeout: Duration
+        /// How long a client may take for an answer.
+        public var writeTimeout: Duration
+        /// How long a client may ask nothing; nil for ever.
+        public var idleTimeout: Duration?
         /// Used where a request names none.
         public var defaultDeadline: Duration
         public var longestDeadline: Duration

@@ -7,6 +7,9 @@ struct TOMLDocument {
 
     /// - Throws: ``ConfigurationError`` for what is not TOML.
     init(_ text: String, file: String) throws(ConfigurationError) {
+        if let (line, message) = Self.danger(text) {
+            throw ConfigurationError(problems: [.init(file: file, line: line, message: message)])
+        }
         do {
             table = try TOMLTable(string: text)
         } catch let error as TOMLParseError {
@@ -30,6 +33,32 @@ struct TOMLDocument {
     /// Whether a value stands on a line of its own.
     func hasLine(_ path: String) -> Bool { lines[path] != nil }
 
+    /// What the parser (toml++ 3.4) must not be given: it takes a NUL for the end of the file, and for a header without a name
+    /// it ends the process instead of refusing it.
+    private static func danger(_ text: String) -> (line: Int, message: String)? {
+        var strings = Strings()
+        for (index, line) in text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+            if line.contains(0) { return (index + 1, "there is a NUL in this line, which no text has") }
+            let isInString = strings.open != nil
+            strings.read(line)
+            let isHeader = !isInString && isHeaderWithoutName(index == 0 && line.starts(with: [0xEF, 0xBB, 0xBF]) ? line.dropFirst(3) : line)
+            if isHeader { return (index + 1, "a header names its table, such as [server] or [[grant]]") }
+        }
+        return nil
+    }
+
+    private static func isHeaderWithoutName(_ line: Substring.UTF8View) -> Bool {
+        func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+        var rest = line.drop(while: isBlank)
+        guard rest.first == UInt8(ascii: "[") else { return false }
+        rest = rest.dropFirst()
+        if rest.first == UInt8(ascii: "[") { rest = rest.dropFirst() }
+        guard let first = rest.drop(while: isBlank).first else { return true }
+        // Anything else than a key is none, but a closing bracket is what the parser refuses itself.
+        let isLetter = (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20)
+        return !isLetter && !"0123456789-_\"']".utf8.contains(first)
+    }
+
     /// Headers and keys at the beginnings of lines. The text is known to be TOML, so a rough reading is enough.
     private static func index(_ text: String) -> [String: Int] {
         func name(_ text: Substring) -> String { text.filter { !" \t\"'".contains($0) } }
@@ -40,7 +69,7 @@ struct TOMLDocument {
         // By the line ends of TOML and no others, which strings may hold.
         for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "\n" || $0 == "\r\n" }).enumerated() {
             let isInString = strings.open != nil
-            strings.read(raw)
+            strings.read(raw.utf8)
             let line = raw.drop { $0 == " " || $0 == "\t" }
             if isInString || line.hasPrefix("#") {
                 continue
@@ -64,20 +93,22 @@ struct TOMLDocument {
     /// Follows strings from line to line: those in three quotes may hold anything, also what looks like a header.
     private struct Strings {
         /// The quotes that end the string that is open.
-        private(set) var open: String?
+        private(set) var open: [UInt8]?
 
-        mutating func read(_ line: Substring) {
+        /// By bytes: a quote and what stands beside it may be one character.
+        mutating func read(_ line: Substring.UTF8View) {
+            let (quote, apostrophe, backslash) = (UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"))
             var rest = line
             while let first = rest.first {
                 if let end = open {
-                    if rest.hasPrefix(end) { open = nil }
-                    let isEscape = first == "\\" && end.hasPrefix("\"")
+                    if rest.starts(with: end) { open = nil }
+                    let isEscape = first == backslash && end.first == quote
                     rest = rest.dropFirst(open == nil ? end.count : isEscape ? 2 : 1)
-                } else if first == "#" {
+                } else if first == UInt8(ascii: "#") {
                     break
-                } else if first == "\"" || first == "'" {
-                    let three = String(repeating: first, count: 3)
-                    let quotes = rest.hasPrefix(three) ? three : String(first)
+                } else if first == quote || first == apostrophe {
+                    let three = [UInt8](repeating: first, count: 3)
+                    let quotes = rest.starts(with: three) ? three : [first]
                     open = quotes
                     rest = rest.dropFirst(quotes.count)
                 } else {

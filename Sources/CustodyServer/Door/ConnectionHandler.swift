@@ -1,192 +1,306 @@
 import Custody
 import CustodyProtocol
+import DequeModule
 import Logging
 import NIOCore
 import SecureMemory
 import SwiftProtobuf
-import Synchronization
-
-/// What a connection is allowed.
-struct ConnectionLimits: Sendable {
-    var requestsInFlight: Int
-    /// Bodies of requests that are not answered yet.
-    var bytesInFlight: Int
-    var defaultDeadline: Duration
-    var longestDeadline: Duration
-}
 
 /// Tells a connection to end when its answers are written.
 struct EndConnection: Sendable {}
 
 /// One client's connection: cuts frames, hands requests to the custodian, writes answers in whatever order they come.
+///
+/// A request is in flight from its frame's header until the kernel has taken its answer. Past what a connection may have in
+/// flight, or while the client does not take answers, nothing is read: the client waits, and what it sends stays with it.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let principal: Principal
-    private let number: UInt64
-    private let custodian: Custodian
-    private let limits: ConnectionLimits
-    private let log: Logger
-    private let presence = CallerPresence()
-    private var parser = FrameParser(limit: Frame.requestLimit)
-    private var outbox: Outbox?
-    private var inFlight = 0
-    private var bytesInFlight = 0
-    /// Answers that the kernel has not taken yet.
-    private var unwritten = 0
-    /// The client sends no more, or the server reads no more: the connection ends with the last answer.
-    private var isEnding = false
-
-    init(principal: Principal, number: UInt64, custodian: Custodian, limits: ConnectionLimits, log: Logger) {
-        self.principal = principal
-        self.number = number
-        self.custodian = custodian
-        self.limits = limits
-        self.log = log
+    /// Who is connected.
+    struct Client: Sendable {
+        let principal: Principal
+        let account: DoorBudget.Account
+        let number: UInt64
     }
 
+    private enum Intake {
+        case open
+        /// The client sends no more; what is here is served.
+        case ended
+        /// Nothing more is served; the connection ends with the last answer.
+        case closed
+    }
+
+    /// What a request and each of its operations count besides their bytes.
+    static let overhead = 1_024
+    /// About as many bytes of answers are encoded at once; the others wait as they are.
+    private static let writeLength = 65_536
+
+    private let client: Client
+    private let custodian: Custodian
+    private let limits: DoorLimits
+    private let reception: Reception
+    private let presence = CallerPresence()
+    private var context: ChannelHandlerContext?
+    private var parser = FrameParser(limit: Frame.requestLimit)
+    private var outbox: Outbox?
+    private var intake = Intake.open
+    /// What the frame that has begun to come has taken of the budget.
+    private var begun: Int?
+    private var inFlight = 0
+    private var bytesInFlight = 0
+    /// Answers that are not encoded yet.
+    private var answers = Deque<Outbox.Reply>()
+    /// Writes that the kernel has not taken yet.
+    private var unwritten = 0
+    /// It waits until answers are taken.
+    private var isFull = false
+    private var isReading = true
+    /// It stands in the reception's line.
+    var isWaiting = false
+    private var frameSince: ContinuousClock.Instant?
+    private var writingSince: ContinuousClock.Instant?
+    private var latestRequest = ContinuousClock.now
+
+    init(_ client: Client, _ custodian: Custodian, _ reception: Reception) {
+        self.client = client
+        self.custodian = custodian
+        self.reception = reception
+        limits = reception.budget.limits
+    }
+
+    var number: UInt64 { client.number }
+    var account: DoorBudget.Account { client.account }
+    private var budget: DoorBudget { reception.budget }
+
+    // MARK: Events
+
     func handlerAdded(context: ChannelHandlerContext) {
-        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        outbox = Outbox(context.eventLoop) { replies in
-            let (handler, context) = bound.value
-            handler.write(replies, context)
-        }
+        self.context = context
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        outbox = Outbox(context.eventLoop) { bound.value.deliver($0) }
+        reception.join(self)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
+        reception.leave(self)
         // The outbox knows the handler and the handler the outbox: together they would outlive the connection.
         outbox = nil
         parser = FrameParser(limit: Frame.requestLimit)
+        self.context = nil
+        dropBegun()
+        for answer in answers { release(requests: 1, bytes: answer.bytes) }
+        answers = []
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !isEnding else { return }
+        guard intake != .closed else { return }
         var bytes = unwrapInboundIn(data)
         parser.append(&bytes)
-        do throws(FrameError) {
-            while let frame = try parser.next() { handle(frame, context) }
-        } catch {
-            refuse(error, context)
-        }
+        if !isWaiting, !isFull { reception.offer(self) }
+        settleReading()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         presence.leave()
+        intake = .closed
         context.fireChannelInactive()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .inputClosed? = event as? ChannelEvent { end(context) }
-        if event is EndConnection { end(context) }
+        if case .inputClosed? = event as? ChannelEvent, intake == .open {
+            intake = .ended
+            endIfDone()
+        }
+        if event is EndConnection { refuseMore() }
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// A client that does not read its answers is not read from either.
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        context.channel.setOption(.autoRead, value: context.channel.isWritable).whenFailure { _ in }
+        pump()
+        resume()
         context.fireChannelWritabilityChanged()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        log.debug("connection failed", metadata: ["connection": "\(number)", "cause": "\(error)"])
+        reception.log.logger.debug("connection failed", metadata: ["connection": "\(number)", "cause": "\(error)"])
         context.close(promise: nil)
+    }
+
+    // MARK: Intake
+
+    /// Whether a frame could be served now.
+    var wantsService: Bool { intake != .closed && !isFull && parser.hasFrame }
+
+    /// What serving the next frame counts.
+    var nextWeight: Int { Self.weight((try? parser.header())?.length ?? 0) }
+
+    private static func weight(_ length: Int) -> Int { 1 + length / 4_096 }
+
+    /// Serves one frame, or turns it away. Returns what that counts; nil if there is none, or no room for it.
+    func serveNext() -> Int? {
+        guard intake != .closed, let context else { return nil }
+        guard context.channel.isWritable, begun != nil || inFlight < limits.requestsInFlight else { return waitForRoom() }
+        do throws(FrameError) {
+            guard let header = try parser.header() else { return waitForBytes() }
+            if begun == nil {
+                let bytes = header.length + Self.overhead
+                guard inFlight == 0 || bytesInFlight + bytes <= limits.memoryPerConnection else { return waitForRoom() }
+                if let refusal = admit(bytes) {
+                    try parser.skip()
+                    frameSince = nil
+                    answer(header.requestID, .overloaded, refusal.message, retryAfter: 50)
+                    return 1
+                }
+                begun = bytes
+            }
+            guard let frame = try parser.next() else { return waitForBytes() }
+            frameSince = nil
+            let taken = begun ?? 0
+            begun = nil
+            handle(frame, taken)
+            return Self.weight(header.length)
+        } catch {
+            refuse(error)
+            return 1
+        }
+    }
+
+    private func waitForRoom() -> Int? {
+        isFull = true
+        frameSince = nil
+        return nil
+    }
+
+    private func waitForBytes() -> Int? {
+        frameSince = parser.isWithinFrame ? frameSince ?? .now : nil
+        return nil
+    }
+
+    /// Reads from the client, or no more for now.
+    func settleReading() {
+        let reads = intake == .open && !isWaiting && !isFull
+        guard reads != isReading, let channel = context?.channel else { return }
+        isReading = reads
+        try? channel.syncOptions?.setOption(.autoRead, value: reads)
+    }
+
+    /// Goes on if answers were taken. Not for every single one: stopping and going on have their price.
+    private func resume() {
+        guard isFull, let context, context.channel.isWritable, inFlight <= limits.requestsInFlight * 3 / 4 else { return }
+        isFull = false
+        if parser.hasFrame { reception.enqueue(self) } else { _ = serveNext() }
+        settleReading()
+    }
+
+    private func admit(_ bytes: Int) -> DoorBudget.Refusal? {
+        do throws(DoorBudget.Refusal) {
+            try budget.admitRequest(bytes: bytes, of: account)
+            inFlight += 1
+            bytesInFlight += bytes
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func release(requests: Int, bytes: Int) {
+        inFlight -= requests
+        bytesInFlight -= bytes
+        budget.release(requests: requests, bytes: bytes, of: account)
+    }
+
+    private func dropBegun() {
+        guard let bytes = begun else { return }
+        begun = nil
+        release(requests: 1, bytes: bytes)
     }
 
     // MARK: Requests
 
-    private func handle(_ frame: Frame, _ context: ChannelHandlerContext) {
+    private func handle(_ frame: Frame, _ taken: Int) {
         // The plaintext in the frame has been copied into the request by then.
         defer { frame.body.zeroize() }
-        guard inFlight < limits.requestsInFlight else {
-            return write(frame.requestID, .overloaded, "this connection has \(limits.requestsInFlight) requests in flight already", retryAfter: 50, context)
-        }
-        guard inFlight == 0 || bytesInFlight + frame.body.readableBytes <= limits.bytesInFlight else {
-            return write(frame.requestID, .overloaded, "this connection has \(bytesInFlight) bytes of requests in flight already", retryAfter: 50, context)
-        }
+        latestRequest = .now
+        guard let outbox else { return release(requests: 1, bytes: taken) }
         let body = Array(frame.body.readableBytesView)
-        defer { body.zeroize() }
-        let request: WireRequest
-        do {
-            request = try WireRequest(serializedBytes: body)
+        let held: Int
+        do throws(RequestRejection) {
+            held = try take(RequestShape.judging(body))
         } catch {
-            return write(frame.requestID, .invalidRequest, "the frame's body is not a Request message of custody.proto", context)
+            body.zeroize()
+            return answer(frame.requestID, error.code, error.message, retryAfter: error.retryAfter, requests: 1, bytes: taken)
         }
-        guard !request.operations.isEmpty, request.operations.count <= Frame.batchLimit else {
-            return write(
-                frame.requestID, .invalidRequest,
-                "the request has \(request.operations.count) operations; it must have 1 to \(Frame.batchLimit)", context)
-        }
-        let labels: EncryptionContext
-        do throws(CustodyError) {
-            labels = try WireMapping.context(request.onBehalfOf)
-        } catch {
-            return write(frame.requestID, .invalidRequest, "on_behalf_of: \(error.message)", context)
-        }
-        let now = ContinuousClock.now
-        let patience = request.deadlineMs == 0 ? limits.defaultDeadline : .milliseconds(request.deadlineMs)
-        guard let outbox else { return }
-        inFlight += 1
-        bytesInFlight += body.count
-        let (requestID, size) = (frame.requestID, body.count)
-        custodian.submit(
-            CustodyRequest(
-                principal: principal, caller: presence, items: request.operations.map(WireMapping.item), onBehalfOf: labels,
-                connection: number, request: requestID, arrival: now, deadline: now + min(patience, limits.longestDeadline))
-        ) { reply in
-            outbox.add(Outbox.Reply(requestID: requestID, requestSize: size, reply: reply))
-        }
+        let request = ReceivedRequest(
+            client: client, presence: presence, body: body, requestID: frame.requestID, bytes: taken + held, arrival: latestRequest,
+            outbox: outbox)
+        guard body.count > LongRequests.threshold else { return request.submit(to: custodian, limits) }
+        let (custodian, limits) = (custodian, limits)
+        reception.longRequests.run(length: body.count, of: account) { request.submit(to: custodian, limits) }
     }
 
-    private func refuse(_ error: FrameError, _ context: ChannelHandlerContext) {
-        isEnding = true
-        switch error {
-        case .notAFrame: break
-        case .unsupported(let version, let flags, let requestID):
-            write(
-                requestID, .unsupportedProtocol,
-                "protocol version \(version) with flags \(flags) is not known; this server speaks version \(Frame.protocolVersion) with flags 0",
-                context)
-        case .tooLarge(let length, let limit, let requestID):
-            write(requestID, .frameTooLarge, "the frame's body has \(length) bytes; at most \(limit) are allowed", context)
+    /// Takes of the budget what a request holds besides its bytes.
+    private func take(_ shape: RequestShape) throws(RequestRejection) -> Int {
+        let bytes = shape.operations * (Self.overhead + shape.labelBytes)
+        do throws(DoorBudget.Refusal) {
+            try budget.grow(by: bytes, of: account)
+        } catch {
+            throw RequestRejection(code: .overloaded, message: error.message, retryAfter: 50)
         }
-        log.info("not a client of ours", metadata: ["connection": "\(number)", "uid": "\(principal.uid)", "pid": "\(principal.pid)", "cause": "\(error)"])
-        endIfDone(context)
+        bytesInFlight += bytes
+        return bytes
     }
 
     // MARK: Answers
 
-    private func write(
-        _ requestID: UInt32, _ code: ErrorCode, _ message: String, retryAfter: Int = 0, _ context: ChannelHandlerContext
+    private func answer(
+        _ requestID: UInt32, _ code: ErrorCode, _ message: String, retryAfter: Int = 0, requests: Int = 0, bytes: Int = 0
     ) {
+        guard let context else { return release(requests: requests, bytes: bytes) }
         var buffer = context.channel.allocator.buffer(capacity: 256)
-        append(requestID, WireMapping.response(WireMapping.error(code, message, retryAfter: retryAfter)), to: &buffer)
-        send(buffer, context)
+        let rejection = RequestRejection(code: code, message: message, retryAfter: retryAfter)
+        append(requestID, WireMapping.response(.failure(rejection)), to: &buffer)
+        send(buffer, requests: requests, bytes: bytes)
     }
 
-    private func write(_ replies: [Outbox.Reply], _ context: ChannelHandlerContext) {
-        inFlight -= replies.count
-        bytesInFlight -= replies.reduce(0) { $0 + $1.requestSize }
-        var buffer = context.channel.allocator.buffer(capacity: 384 * replies.count)
-        for reply in replies { append(reply.requestID, WireMapping.response(reply.reply), to: &buffer) }
-        send(buffer, context)
-        endIfDone(context)
+    private func deliver(_ replies: [Outbox.Reply]) {
+        guard context != nil else {
+            for reply in replies { release(requests: 1, bytes: reply.bytes) }
+            return
+        }
+        answers.append(contentsOf: replies)
+        pump()
     }
 
-    private func send(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
-        unwritten += 1
-        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        context.writeAndFlush(wrapOutboundOut(buffer)).whenComplete { _ in
-            let (handler, context) = bound.value
-            handler.unwritten -= 1
-            handler.endIfDone(context)
+    /// Encodes and writes answers while the client takes them.
+    private func pump() {
+        while let context, context.channel.isWritable, !answers.isEmpty {
+            var buffer = context.channel.allocator.buffer(capacity: min(384 * answers.count, Self.writeLength))
+            var (requests, bytes) = (0, 0)
+            while buffer.readableBytes < Self.writeLength, let answer = answers.popFirst() {
+                append(answer.requestID, WireMapping.response(answer.content), to: &buffer)
+                requests += 1
+                bytes += answer.bytes
+            }
+            send(buffer, requests: requests, bytes: bytes)
         }
     }
 
-    /// Ends the connection when what is under way is answered and the answers are with the kernel.
-    func end(_ context: ChannelHandlerContext) {
-        isEnding = true
-        endIfDone(context)
+    /// Writes answers to so many requests.
+    private func send(_ buffer: ByteBuffer, requests: Int, bytes: Int) {
+        guard let context else { return release(requests: requests, bytes: bytes) }
+        if unwritten == 0 { writingSince = .now }
+        unwritten += 1
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(buffer)).whenComplete { _ in
+            let handler = bound.value
+            handler.unwritten -= 1
+            handler.writingSince = handler.unwritten == 0 ? nil : .now
+            handler.release(requests: requests, bytes: bytes)
+            handler.resume()
+            handler.endIfDone()
+        }
     }
 
     private func append(_ requestID: UInt32, _ response: WireResponse, to buffer: inout ByteBuffer) {
@@ -196,45 +310,65 @@ final class ConnectionHandler: ChannelInboundHandler {
             body.zeroize()
         } catch {
             // Serialising fails for a missing required field or 2 GiB; neither exists here.
-            log.critical("an answer can't be encoded", metadata: ["connection": "\(number)", "request": "\(requestID)"])
+            reception.log.logger.critical("an answer can't be encoded", metadata: ["connection": "\(number)", "request": "\(requestID)"])
         }
     }
 
-    private func endIfDone(_ context: ChannelHandlerContext) {
+    // MARK: The end
+
+    private func refuse(_ error: FrameError) {
+        switch error {
+        case .notAFrame: break
+        case .unsupported(let version, let flags, let requestID):
+            answer(
+                requestID, .unsupportedProtocol,
+                "protocol version \(version) with flags \(flags) is not known; this server speaks version \(Frame.protocolVersion) with flags 0")
+        case .tooLarge(let length, let limit, let requestID):
+            answer(requestID, .frameTooLarge, "the frame's body has \(length) bytes; at most \(limit) are allowed")
+        }
+        note("not a client of ours", "\(error)")
+        refuseMore()
+    }
+
+    /// Serves nothing more and ends with the last answer.
+    private func refuseMore() {
+        intake = .closed
+        dropBegun()
+        settleReading()
+        endIfDone()
+    }
+
+    private func endIfDone() {
+        guard intake != .open, let context else { return }
+        if intake == .ended {
+            // What is half there stays so.
+            guard !parser.hasFrame else { return }
+            dropBegun()
+        }
         // A close does not wait for writes: it would cut them off.
-        if isEnding, inFlight == 0, unwritten == 0 { context.close(promise: nil) }
-    }
-}
-
-/// Answers on their way from any thread to a connection's event loop. Answers that come while a delivery is on its way
-/// travel with it, so that a batch costs one wake-up and one write.
-private final class Outbox: Sendable {
-    struct Reply: Sendable {
-        let requestID: UInt32
-        let requestSize: Int
-        let reply: CustodyReply
+        if inFlight == 0, unwritten == 0 { context.close(promise: nil) }
     }
 
-    private let eventLoop: any EventLoop
-    private let deliver: @Sendable ([Reply]) -> Void
-    private let waiting = Mutex<[Reply]>([])
-
-    init(_ eventLoop: any EventLoop, deliver: @escaping @Sendable ([Reply]) -> Void) {
-        self.eventLoop = eventLoop
-        self.deliver = deliver
-    }
-
-    func add(_ reply: Reply) {
-        let isFirst = waiting.withLock { waiting in
-            waiting.append(reply)
-            return waiting.count == 1
+    /// Ends the connection if its client has taken too long.
+    func lookAtClocks(_ now: ContinuousClock.Instant) {
+        if let since = writingSince, since + limits.writeTimeout <= now {
+            note("a client does not take its answers", "none taken within write-timeout-ms = \(limits.writeTimeout / .milliseconds(1))")
+            context?.close(promise: nil)
+        } else if isReading, let since = frameSince, since + limits.frameTimeout <= now {
+            let limit = "the frame was not complete within \(Int(limits.frameTimeout / .milliseconds(1))) ms (frame-timeout-ms under [server])"
+            answer((try? parser.header())?.requestID ?? 0, .invalidRequest, limit)
+            note("a client does not complete its frame", limit)
+            refuseMore()
+        } else if let limit = limits.idleTimeout, intake == .open, inFlight == 0, frameSince == nil, latestRequest + limit <= now {
+            // Nothing is wrong with it.
+            refuseMore()
         }
-        guard isFirst else { return }
-        eventLoop.execute {
-            self.deliver(self.waiting.withLock { waiting in
-                defer { waiting = [] }
-                return waiting
-            })
+    }
+
+    private func note(_ message: String, _ cause: String) {
+        budget.noteClosed()
+        reception.log.note(message, account) {
+            ["connection": "\(number)", "uid": "\(client.principal.uid)", "pid": "\(client.principal.pid)", "cause": "\(cause)"]
         }
     }
 }

@@ -6,39 +6,49 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import SwiftProtobuf
 import Synchronization
 
 /// Accepts connections, asks the kernel who they are, and hands them to the event loops.
 ///
 /// A thread of its own accepts: it learns the peer's credentials from the descriptor before anything of the connection is
 /// read, and can wait when descriptors run out, without a connected client noticing.
+///
+/// Whoever is past a limit is told which, in a frame of request id 0, and closed at once: before its groups' and its user's
+/// names are looked up, and without a channel or a line in the log for each.
 final class Door: Sendable {
     private struct State {
         var channels: [UInt64: any Channel] = [:]
-        /// Connections that are admitted, also those on their way to an event loop.
-        var admitted = 0
         var nextNumber: UInt64 = 1
+        /// What keeps connections from being accepted.
+        var trouble: String?
         var isClosed = false
     }
 
     private let custodian: Custodian
-    private let limits: ConnectionLimits
-    private let connectionLimit: Int
-    private let group: any EventLoopGroup
-    private let log: Logger
+    private let eventLoop: any EventLoop
+    private let budget: DoorBudget
+    private let log: DoorLog
+    private let reception: NIOLoopBound<Reception>
     private let state = Mutex(State())
     private let names = AccountNames()
+    private let ownUser = getuid()
     /// Written to when the door closes.
     private let stop: Pipe
 
-    init(custodian: Custodian, configuration: Configuration.Server, group: any EventLoopGroup, log: Logger) {
+    /// - Throws: What keeps the event loop from being set up. Not to be called on one.
+    init(custodian: Custodian, configuration: Configuration.Server, group: any EventLoopGroup, log: Logger) throws {
         self.custodian = custodian
-        self.group = group
-        self.log = log
-        limits = ConnectionLimits(
-            requestsInFlight: configuration.requestsInFlight, bytesInFlight: 4 * Frame.requestLimit, defaultDeadline: configuration.defaultDeadline,
-            longestDeadline: configuration.longestDeadline)
-        connectionLimit = configuration.connections
+        self.log = DoorLog(log)
+        eventLoop = group.next()
+        var limits = DoorLimits(configuration)
+        if let descriptors = limits.fit(intoDescriptors: Self.descriptorLimit) {
+            log.warning(
+                "the limit of open files is too low for `connections` under [server]: fewer are accepted; raise LimitNOFILE of the unit, or lower `connections`",
+                metadata: ["connections": "\(limits.connections)", "configured": "\(configuration.connections)", "limit": "\(descriptors)"])
+        }
+        budget = DoorBudget(limits)
+        reception = try Reception.open(on: eventLoop, budget, self.log).wait()
         stop = Pipe()
     }
 
@@ -56,6 +66,12 @@ final class Door: Sendable {
         stop.fileHandleForWriting.write(Data([0]))
     }
 
+    func report() -> DoorReport {
+        var report = budget.report()
+        report.trouble = state.withLock { $0.trouble }
+        return report
+    }
+
     /// Ends every connection when its answers are written; one whose client does not read them is closed after `patience`.
     func closeConnections(within patience: Duration) async {
         let channels = state.withLock { Array($0.channels.values) }
@@ -69,71 +85,136 @@ final class Door: Sendable {
         }
     }
 
+    // MARK: The accepting thread
+
     private func accept(_ socket: SocketOwner) {
         var descriptors = [
             pollfd(fd: socket.socket.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: stop.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0),
         ]
+        Self.refuseDescriptors(socket.socket.descriptor)
+        var spare = SpareDescriptor()
         while !state.withLock({ $0.isClosed }) {
-            guard poll(&descriptors, 2, -1) > 0, descriptors[0].revents != 0 else { continue }
+            let isStarved = state.withLock { $0.trouble != nil }
+            let ready = poll(&descriptors, 2, isStarved ? 100 : -1)
+            if isStarved, spare.isThereOne(below: Self.room) {
+                state.withLock { $0.trouble = nil }
+                log.logger.notice("there are descriptors again: new connections are served")
+            }
+            guard ready > 0, descriptors[0].revents != 0 else { continue }
             let connection = csystem_accept(socket.socket.descriptor)
             if connection >= 0 {
+                guard Int(connection) < Self.room else {
+                    refuse(connection, starve(EMFILE))
+                    continue
+                }
                 admit(connection)
             } else if [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(-connection) {
-                log.warning("no descriptors or memory for new connections; connected clients are served on")
+                let reason = starve(-connection)
+                var isRefused = false
+                spare.lend {
+                    let connection = csystem_accept(socket.socket.descriptor)
+                    guard connection >= 0 else { return }
+                    isRefused = true
+                    refuse(connection, reason)
+                }
                 // Until a descriptor is free again; the stop pipe ends the wait.
-                _ = poll(&descriptors[1], 1, 100)
+                if !isRefused { _ = poll(&descriptors[1], 1, 100) }
             }
         }
     }
 
+    /// The numbers that connections' descriptors may have: the kernel gives the lowest that is free. Asked anew each time, since
+    /// the limit can be changed from outside.
+    private static var room: Int { DoorLimits.descriptorsForConnections(of: descriptorLimit) }
+
+    private static var descriptorLimit: Int { Int(sysconf(Int32(_SC_OPEN_MAX))) }
+
+    /// Says, once, that there is nothing to serve new connections with. Returns what to tell them.
+    private func starve(_ error: Int32) -> String {
+        let reason = "new connections are refused: \(String(cString: strerror(error))); raise LimitNOFILE of the unit, or lower `connections` under [server]"
+        budget.noteClosed()
+        let isNew = state.withLock { state in
+            defer { state.trouble = reason }
+            return state.trouble == nil
+        }
+        if isNew { log.logger.error("\(reason); connected clients are served on") }
+        return reason
+    }
+
+    /// Nobody may send descriptors along (SO_PASSRIGHTS, Linux 6.16; its connections inherit it). They would be closed on the
+    /// thread that reads, and a close can take as long as the sender likes: a TCP socket that lingers, say.
+    private static func refuseDescriptors(_ socket: Int32) {
+        var no: Int32 = 0
+        // Older kernels do not know it.
+        _ = setsockopt(socket, SOL_SOCKET, 83, &no, socklen_t(MemoryLayout<Int32>.size))
+    }
+
     private func admit(_ descriptor: Int32) {
-        guard let principal = Principal(peerOf: descriptor, names) else {
-            log.warning("a connection without credentials is closed")
+        guard let principal = Principal(peerOf: descriptor) else {
+            log.note("a connection without credentials is closed", .max) { [:] }
             Glibc.close(descriptor)
             return
         }
-        let number: UInt64? = state.withLock { state in
-            guard state.admitted < connectionLimit else { return nil }
-            state.admitted += 1
+        let account = custodian.account(of: principal)
+        do throws(DoorBudget.Refusal) {
+            try budget.admitConnection(of: account, isOperator: principal.uid == 0 || principal.uid == ownUser)
+        } catch {
+            refuse(descriptor, error.message)
+            return log.note("a connection is refused", account) { ["uid": "\(principal.uid)", "pid": "\(principal.pid)", "reason": "\(error.message)"] }
+        }
+        names.name(principal, isStranger: account == .max) { self.serve(descriptor, $0, account) }
+    }
+
+    /// Tells a client why its connection ends.
+    private func refuse(_ descriptor: Int32, _ reason: String) {
+        let rejection = RequestRejection(code: .overloaded, message: reason, retryAfter: 500)
+        if let body: [UInt8] = try? WireMapping.response(.failure(rejection)).serializedBytes() {
+            var frame = ByteBuffer()
+            Frame.write(requestID: 0, body: body, to: &frame)
+            // A new socket takes it whole.
+            frame.withUnsafeReadableBytes { _ = send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
+        }
+        Glibc.close(descriptor)
+    }
+
+    // MARK: Connections
+
+    private func serve(_ descriptor: Int32, _ principal: Principal, _ account: DoorBudget.Account) {
+        let number = state.withLock { state in
             defer { state.nextNumber += 1 }
             return state.nextNumber
         }
-        guard let number else {
-            log.warning("too many connections", metadata: ["limit": "\(connectionLimit)", "uid": "\(principal.uid)"])
-            Glibc.close(descriptor)
-            return
-        }
-        let (custodian, limits, log) = (custodian, limits, log)
-        ClientBootstrap(group: group)
+        let client = ConnectionHandler.Client(principal: principal, account: account, number: number)
+        let (custodian, reception) = (custodian, reception)
+        ClientBootstrap(group: eventLoop)
             .channelOption(.allowRemoteHalfClosure, value: true)
+            // One connection takes the loop for one read at a time.
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(
-                        principal: principal, number: number, custodian: custodian, limits: limits, log: log))
+                    try channel.pipeline.syncOperations.addHandler(ConnectionHandler(client, custodian, reception.value))
                 }
             }
             .withConnectedSocket(descriptor)
             .whenComplete { result in
                 switch result {
-                case .success(let channel): self.register(channel, number)
+                case .success(let channel): self.register(channel, client)
                 case .failure(let error):
-                    self.state.withLock { $0.admitted -= 1 }
-                    log.warning("a connection can't be served", metadata: ["cause": "\(error)"])
+                    self.budget.releaseConnection(of: account)
+                    self.log.note("a connection can't be served", account) { ["cause": "\(error)"] }
                 }
             }
     }
 
-    private func register(_ channel: any Channel, _ number: UInt64) {
+    private func register(_ channel: any Channel, _ client: ConnectionHandler.Client) {
         let isClosed = state.withLock { state in
-            state.channels[number] = channel
+            state.channels[client.number] = channel
             return state.isClosed
         }
         channel.closeFuture.whenComplete { _ in
-            self.state.withLock { state in
-                state.channels[number] = nil
-                state.admitted -= 1
-            }
+            self.state.withLock { $0.channels[client.number] = nil }
+            self.budget.releaseConnection(of: client.account)
         }
         if isClosed { channel.close(promise: nil) }
     }

@@ -3,8 +3,9 @@ import Custody
 import Glibc
 
 extension Principal {
-    /// The peer of a connected Unix socket, from the kernel (SO_PEERCRED, SO_PEERGROUPS). nil if the kernel does not tell.
-    init?(peerOf descriptor: Int32, _ names: AccountNames) {
+    /// The peer of a connected Unix socket, from the kernel (SO_PEERCRED, SO_PEERGROUPS), without names. nil if the kernel
+    /// does not tell.
+    init?(peerOf descriptor: Int32) {
         var peer = csystem_peer()
         guard csystem_peer_credentials(descriptor, &peer) == 0 else { return nil }
         var groups = [gid_t](repeating: 0, count: 64)
@@ -16,7 +17,10 @@ extension Principal {
         }
         guard failure == 0 else { return nil }
         let supplementary = groups.prefix(count).filter { $0 != peer.gid }
-        self.init(
-            uid: peer.uid, gids: [peer.gid] + supplementary, pid: peer.pid, user: names.user(peer.uid), group: names.group(peer.gid))
+        self.init(uid: peer.uid, gids: [peer.gid] + supplementary, pid: peer.pid)
+    }
+
+    func named(user: String?, group: String?) -> Principal {
+        Principal(uid: uid, gids: gids, pid: pid, user: user, group: group)
     }
 }

@@ -11,7 +11,8 @@ struct StatusCommand: AsyncParsableCommand {
         discussion: """
             Example: custodyctl status --json
 
-            Exit code 0 if the token is ready and the audit log can be written, 69 if not.
+            Exit code 0 if operations are served (the token is ready or degraded, and the audit log can be written), 69 if not:
+            a readiness probe needs no more.
             """)
 
     @OptionGroup var client: ClientOptions
@@ -21,7 +22,7 @@ struct StatusCommand: AsyncParsableCommand {
         let report = try await client.withClient(common) { client throws(CustodyClientError) in try await client.status() }
         let document = StatusDocument(report)
         if common.json { try Output.json(document) } else { Self.show(document) }
-        guard report.token.state == .ready, report.auditWritable else { throw ExitCode(ToolExit.unavailable) }
+        guard [.ready, .degraded].contains(report.token.state), report.auditWritable else { throw ExitCode(ToolExit.unavailable) }
     }
 
     private static func show(_ document: StatusDocument) {
@@ -30,8 +31,17 @@ struct StatusCommand: AsyncParsableCommand {
         let token = document.token
         table.add("token", token.label.map { "\(token.state): '\($0)', \(token.manufacturer ?? "") \(token.model ?? ""), serial \(token.serial ?? "")" }
             ?? "\(token.state): \(token.detail ?? "")")
+        if token.label != nil, let detail = token.detail { table.add("", "TROUBLE: \(detail)") }
+        let health = token.health
+        table.add("health", "in this state since \(token.since ?? "-"), latest success \(health.latestSuccess ?? "never"), "
+            + "\(health.logins) logins, \(health.losses) losses, \(health.hungThreads) of \(health.hungThreadsLimit) threads hang")
         table.add("operations", "\(document.operations.allowed) allowed, \(document.operations.denied) denied, \(document.operations.failed) failed")
         table.add("queue", "\(document.queue.waiting) of \(document.queue.limit)")
+        let door = document.door
+        table.add(
+            "clients",
+            "\(door.connections) of \(door.connectionsLimit) connections, \(door.bytesInFlight / 1_024) of \(door.bytesInFlightLimit / 1_024) KiB in flight; turned away: \(door.connectionsRefused) connections, \(door.requestsRefused) requests")
+        if let detail = door.detail { table.add("", "TROUBLE: \(detail)") }
         let rules = document.configuration
         table.add("configuration", "\(rules.file), loaded \(rules.loaded ?? "never"): \(rules.grants) grants, \(rules.denials) denials, \(rules.limits) limits")
         if let detail = rules.detail { table.add("", "TROUBLE: \(detail)") }

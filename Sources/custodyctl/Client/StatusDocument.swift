@@ -12,6 +12,26 @@ struct StatusDocument: Encodable {
         let manufacturer: String?
         let model: String?
         let serial: String?
+        let since: String?
+        let health: Health
+    }
+    struct Health: Encodable {
+        let latestSuccess: String?
+        let latestCanary: String?
+        let canaryMicroseconds: UInt64
+        let logins: UInt64
+        let losses: UInt64
+        let hungThreads: UInt32
+        let hungThreadsLimit: UInt32
+    }
+    struct Door: Encodable {
+        let connections: UInt32
+        let connectionsLimit: UInt32
+        let connectionsRefused: UInt64
+        let requestsRefused: UInt64
+        let bytesInFlight: UInt64
+        let bytesInFlightLimit: UInt64
+        let detail: String?
     }
     struct Key: Encodable {
         let name: String
@@ -69,6 +89,7 @@ struct StatusDocument: Encodable {
     let serverVersion: String
     let uptimeSeconds: Double
     let token: Token
+    let door: Door
     let keys: [Key]
     let operations: Operations
     let queue: Queue
@@ -83,7 +104,13 @@ struct StatusDocument: Encodable {
         let token = report.token
         self.token = Token(
             state: Self.name(token.state), detail: Self.text(token.detail), label: Self.text(token.label),
-            manufacturer: Self.text(token.manufacturer), model: Self.text(token.model), serial: Self.text(token.serial))
+            manufacturer: Self.text(token.manufacturer), model: Self.text(token.model), serial: Self.text(token.serial),
+            since: Self.time(token.sinceMs), health: Self.health(token.health))
+        let door = report.door
+        self.door = Door(
+            connections: door.connections, connectionsLimit: door.connectionsLimit, connectionsRefused: door.connectionsRefused,
+            requestsRefused: door.requestsRefused, bytesInFlight: door.bytesInFlight,
+            bytesInFlightLimit: door.bytesInFlightLimit, detail: Self.text(door.detail))
         keys = report.keys.map { key in Key(name: key.name, versions: key.versions.map(Self.version)) }
         operations = Operations(allowed: report.allowed, denied: report.denied, failed: report.failed)
         queue = Queue(waiting: report.queued, limit: report.queueLimit)
@@ -101,6 +128,13 @@ struct StatusDocument: Encodable {
         configuration = Rules(
             file: rules.file, loaded: Self.time(rules.loadedMs), grants: rules.grants, denials: rules.denials, limits: rules.limits,
             detail: Self.text(rules.detail))
+    }
+
+    private static func health(_ health: WireHealthReport) -> Health {
+        Health(
+            latestSuccess: time(health.latestSuccessMs), latestCanary: time(health.latestCanaryMs),
+            canaryMicroseconds: health.canaryUs, logins: health.logins, losses: health.losses,
+            hungThreads: health.hungThreads, hungThreadsLimit: health.hungThreadsLimit)
     }
 
     private static func version(_ version: WireKeyVersionReport) -> Version {
@@ -121,9 +155,10 @@ struct StatusDocument: Encodable {
     private static func name(_ state: WireTokenReport.State) -> String {
         switch state {
         case .ready: "ready"
-        case .connecting: "connecting"
+        case .recovering: "recovering"
         case .locked: "locked"
         case .unavailable: "unavailable"
+        case .degraded: "degraded"
         case .unspecified, .UNRECOGNIZED: "unknown"
         }
     }

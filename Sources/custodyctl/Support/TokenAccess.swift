@@ -72,7 +72,7 @@ struct TokenAccess {
     /// counted a try, so there it is not repeated.
     private static func mayBeBeingWritten(_ error: PKCS11Error, isSoftHSM: Bool) -> Bool {
         switch (error.function, error.returnValue) {
-        case (.login?, .userPINNotInitialized?): true
+        case (.getTokenInfo?, _), (.login?, .userPINNotInitialized?): true
         case (.login?, .generalError?): isSoftHSM
         default: error.code == .tokenNotFound
         }

@@ -41,6 +41,8 @@ public struct AuditTime: Sendable, Hashable, Comparable, CustomStringConvertible
         }
         guard rest.isEmpty else { return nil }
         let seconds = Self.days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset
+        // In UTC it may be in a year that has no four digits.
+        guard (0...9_999).contains(Self.date(seconds.floorDivided(by: 86_400)).year) else { return nil }
         microseconds = seconds * 1_000_000 + fraction
     }
 

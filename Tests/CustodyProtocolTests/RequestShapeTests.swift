@@ -1,0 +1,95 @@
+import SwiftProtobuf
+import Testing
+
+@testable import CustodyProtocol
+
+/// What a request holds is counted without decoding it.
+@Suite struct RequestShapeTests {
+    private func excess(_ body: [UInt8]) -> RequestShape.Excess? {
+        do throws(RequestShape.Excess) {
+            _ = try RequestShape(body)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func operation(_ entries: Int) -> WireOperation {
+        .with {
+            $0.wrap = .with {
+                $0.keyName = "root"
+                $0.context = (0..<entries).map { index in .with { $0.key = "\(index)"; $0.value = "v" } }
+            }
+        }
+    }
+
+    /// A message of one field with this content.
+    private func field(_ number: UInt8, _ content: [UInt8]) -> [UInt8] {
+        precondition(content.count < 1 << 21)
+        let length = content.count
+        return [number << 3 | 2, UInt8(length & 0x7F | 0x80), UInt8(length >> 7 & 0x7F | 0x80), UInt8(length >> 14)] + content
+    }
+
+    @Test func countsWhatIsThere() throws {
+        let request = WireRequest.with {
+            $0.operations = [operation(0), operation(32), .with { $0.status = .init() }]
+            $0.deadlineMs = 300
+            $0.onBehalfOf = [.with { $0.key = "user"; $0.value = "ann" }]
+        }
+        let shape = try RequestShape(try request.serializedBytes())
+        #expect(shape.operations == 3)
+        #expect(shape.labelBytes == 2 + 4 + 2 + 3)
+        #expect(try RequestShape([]).operations == 0)
+    }
+
+    /// Whatever this protocol's clients may send passes.
+    @Test func theMostThatIsAllowedPasses() throws {
+        let request = WireRequest.with {
+            $0.operations = Array(repeating: operation(32), count: 256)
+            $0.onBehalfOf = (0..<32).map { index in .with { $0.key = "\(index)"; $0.value = "v" } }
+        }
+        #expect(try RequestShape(try request.serializedBytes()).operations == 256)
+    }
+
+    @Test func tooMuchIsRefused() {
+        let empty: [UInt8] = [0x0A, 0x00]
+        #expect(excess((0..<256).flatMap { _ in empty }) == nil)
+        #expect(excess((0..<257).flatMap { _ in empty }) == .operations)
+        #expect(excess((0..<1_000_000).flatMap { _ in empty }) == .operations)
+        // The same one kind again and again, in one operation: the last one would count.
+        #expect(excess(field(1, (0..<1_000).flatMap { _ in empty })) == .fields)
+        // Entries of a context, and empty fields of one entry.
+        let pair: [UInt8] = [0x12, 0x00]
+        #expect(excess(field(1, field(2, (0..<1_000).flatMap { _ in pair }))) == .fields)
+        #expect(excess(field(1, field(2, field(2, (0..<1_000).flatMap { _ in empty })))) == .fields)
+        #expect(excess((0..<1_000).flatMap { _ in [0x1A, 0x00] as [UInt8] }) == .fields)
+        // Fields that nobody knows.
+        #expect(excess((0..<1_000).flatMap { _ in [0x78, 0x00] as [UInt8] }) == .fields)
+        // Each operation is within bounds, and all together are not.
+        let busy = field(1, field(2, (0..<200).flatMap { _ in pair }))
+        #expect(excess(busy) == nil)
+        #expect(excess((0..<256).flatMap { _ in busy }) == .fields)
+    }
+
+    @Test func whatIsNoMessageIsRefused() {
+        #expect(excess([0xFF, 0xFF, 0xFF]) == .malformed)
+        #expect(excess([0x0A, 0x05, 0x01]) == .malformed, "longer than what is there")
+        #expect(excess([0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]) == .malformed)
+        #expect(excess([0x00, 0x00]) == .malformed, "field 0")
+        #expect(excess(Array(repeating: 0x0B, count: 1_000)) == .malformed, "groups in groups")
+        #expect(excess([0x0D, 0x00]) == .malformed, "half a fixed number")
+        #expect(excess(Array(repeating: 0x80, count: 100)) == .malformed, "a number without end")
+    }
+
+    /// What the decoder takes for a request of a few operations is one for the counting too, however it was bent.
+    @Test func itRefusesNothingThatDecodesToFewOperations() throws {
+        let whole: [UInt8] = try WireRequest.with { $0.operations = [operation(3), operation(1)] }.serializedBytes()
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<5_000 {
+            var bytes = whole
+            bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: .min ... .max, using: &generator)
+            guard let request = try? WireRequest(serializedBytes: bytes), let shape = try? RequestShape(bytes) else { continue }
+            #expect(shape.operations == request.operations.count)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import Custody
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import CustodyServer
+
+@Suite struct ServiceManagerTests {
+    private let directory: TemporaryDirectory
+    /// A service manager's.
+    private let socket: DatagramSocket
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        socket = try DatagramSocket(directory.file("notify"))
+    }
+
+    @Test func readinessTellsOfTheToken() throws {
+        let manager = ServiceManager(path: socket.path, watchdog: nil)
+        manager.sayReady(.recovering)
+        #expect(try socket.receive() == "READY=1\nSTATUS=connecting to the token")
+        manager.say(status: .unavailable(CustodyError(.tokenUnavailable, "the HSM\ncan't be reached")))
+        #expect(try socket.receive() == "STATUS=token unavailable, tried again: the HSM can't be reached")
+        manager.say(status: .locked(CustodyError(.tokenLocked, "the token refused the PIN")))
+        #expect(try socket.receive() == "STATUS=token locked, an operator must act: the token refused the PIN")
+        manager.sayStopping()
+        #expect(try socket.receive() == "STOPPING=1\nSTATUS=shutting down")
+    }
+
+    @Test func theWatchdogIsFedWhileTheDaemonLives() async throws {
+        let manager = ServiceManager(path: socket.path, watchdog: .milliseconds(20))
+        let isAlive = Atomic(true)
+        let looks = Atomic(0)
+        let feeding = Task {
+            await manager.feedWatchdog {
+                looks.add(1, ordering: .relaxed)
+                return isAlive.load(ordering: .relaxed)
+            }
+        }
+        for _ in 0..<3 { #expect(try socket.receive() == "WATCHDOG=1") }
+        isAlive.store(false, ordering: .relaxed)
+        let then = looks.load(ordering: .relaxed)
+        try await eventually("more looks") { looks.load(ordering: .relaxed) > then + 3 }
+        // What comes next is no food but for what was on its way.
+        manager.say(status: .recovering)
+        var messages: [String] = []
+        repeat { messages.append(try socket.receive()) } while messages.last == "WATCHDOG=1"
+        #expect(messages.last == "STATUS=connecting to the token")
+        #expect(messages.count <= 6)
+        feeding.cancel()
+        await feeding.value
+    }
+
+    @Test func theEnvironmentNamesIt() {
+        #expect(ServiceManager.ofEnvironment([:]) == nil)
+        #expect(ServiceManager.ofEnvironment(["NOTIFY_SOCKET": ""]) == nil)
+        let own = String(ProcessInfo.processInfo.processIdentifier)
+        let environment = ["NOTIFY_SOCKET": "/s", "WATCHDOG_USEC": "3000000"]
+        #expect(ServiceManager.ofEnvironment(environment)?.watchdog == .seconds(3))
+        #expect(ServiceManager.ofEnvironment(environment.merging(["WATCHDOG_PID": own]) { $1 })?.watchdog == .seconds(3))
+        // Meant for another process.
+        #expect(ServiceManager.ofEnvironment(environment.merging(["WATCHDOG_PID": "1"]) { $1 })?.watchdog == nil)
+        #expect(ServiceManager.ofEnvironment(["NOTIFY_SOCKET": "/s", "WATCHDOG_USEC": "soon"])?.watchdog == nil)
+    }
+
+    /// A manager that is gone, or a path that is none, must not hold anything up.
+    @Test func nobodyNeedListen() {
+        ServiceManager(path: directory.file("nobody"), watchdog: nil).sayStopping()
+        ServiceManager(path: String(repeating: "x", count: 500), watchdog: nil).sayStopping()
+        ServiceManager(path: "@custody-nobody-\(getpid())", watchdog: nil).sayStopping()
+    }
+}
