@@ -53,6 +53,8 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         }
         // p11-kit would read it as the end, and what follows would be overlooked.
         guard !string.utf8.contains(0) else { throw invalid("it has a NUL") }
+        // Also where p11-kit takes it for the end of a value, as behind `?module-name=a;`: a person meant a PIN.
+        guard !namesPIN(string) else { throw invalid("it must not hold a PIN; name a PIN file instead") }
         guard let uri = p11_kit_uri_new() else { throw PKCS11Error(.getTokenInfo, .hostMemory) }
         defer { p11_kit_uri_free(uri) }
         let result = p11_kit_uri_parse(string, P11_KIT_URI_FOR_ANY, uri)
@@ -70,6 +72,11 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         let wantedSlot = p11_kit_uri_get_slot_id(uri)
         guard wantedSlot == CK_SLOT_ID.max || wantedSlot == slot.rawValue else { return false }
         return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
+    }
+
+    private static func namesPIN(_ string: String) -> Bool {
+        string.utf8.split(omittingEmptySubsequences: false) { ";?&".utf8.contains($0) }.dropFirst()
+            .contains { $0.prefix(4).elementsEqual("pin-".utf8, by: { $0 | 0x20 == $1 | 0x20 }) }
     }
 
     /// The URI up to what may be a PIN: the query, where RFC 7512 has it, or an attribute named so in the wrong place.
