@@ -53,13 +53,15 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         }
         // p11-kit would read it as the end, and what follows would be overlooked.
         guard !string.utf8.contains(0) else { throw invalid("it has a NUL") }
+        // Also where p11-kit takes it for the end of a value, as behind `?module-name=a;`: a person meant a PIN.
+        guard !namesPIN(string) else { throw invalid("it must not hold a PIN; name a PIN file instead") }
         guard let uri = p11_kit_uri_new() else { throw PKCS11Error(.getTokenInfo, .hostMemory) }
         defer { p11_kit_uri_free(uri) }
         let result = p11_kit_uri_parse(string, P11_KIT_URI_FOR_ANY, uri)
         guard result == P11_KIT_URI_OK.rawValue else {
             throw invalid(p11_kit_uri_message(result).map { String(cString: $0) } ?? "error \(result)")
         }
-        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil, !namesPIN(string) else {
+        guard p11_kit_uri_get_pin_value(uri) == nil, p11_kit_uri_get_pin_source(uri) == nil else {
             throw invalid("it must not hold a PIN; name a PIN file instead")
         }
         guard p11_kit_uri_any_unrecognized(uri) == 0 else { throw invalid("it has an attribute that is not known") }
@@ -72,12 +74,9 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
         return withUnsafePointer(to: info) { p11_kit_uri_match_token_info(uri, $0) == 1 }
     }
 
-    /// Whether an attribute's name begins as those of PINs do: p11-kit overlooks one that is spelt wrongly.
     private static func namesPIN(_ string: String) -> Bool {
-        let separators = Array("?&;:".utf8)
-        return string.utf8.split(whereSeparator: separators.contains).contains { attribute in
-            attribute.prefix(4).elementsEqual("pin-".utf8) { $0 | 0x20 == $1 | 0x20 }
-        }
+        string.utf8.split(omittingEmptySubsequences: false) { ";?&".utf8.contains($0) }.dropFirst()
+            .contains { $0.prefix(4).elementsEqual("pin-".utf8, by: { $0 | 0x20 == $1 | 0x20 }) }
     }
 
     /// The URI up to what may be a PIN: the query, where RFC 7512 has it, or an attribute named so in the wrong place.

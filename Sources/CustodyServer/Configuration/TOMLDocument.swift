@@ -33,22 +33,26 @@ struct TOMLDocument {
     /// Whether a value stands on a line of its own.
     func hasLine(_ path: String) -> Bool { lines[path] != nil }
 
-    /// What the parser (toml++ 3.4) must not be given: it takes a NUL for the end of the file, and for a header without a name
-    /// it ends the process instead of refusing it.
+    /// What the parser (toml++ 3.4) must not be given: it takes a NUL for the end of the file, and some mistakes end the process
+    /// instead of being refused, which would end a daemon that is told to reload.
     private static func danger(_ text: String) -> (line: Int, message: String)? {
         var strings = Strings()
+        var values = Values()
         for (index, line) in text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             if line.contains(0) { return (index + 1, "there is a NUL in this line, which no text has") }
             let isInString = strings.open != nil
-            strings.read(line)
+            strings.read(line) { values.read($0) }
+            values.read(UInt8(ascii: " "))
+            if let mistake = values.mistake { return (index + 1, mistake) }
             let isHeader = !isInString && isHeaderWithoutName(index == 0 && line.starts(with: [0xEF, 0xBB, 0xBF]) ? line.dropFirst(3) : line)
             if isHeader { return (index + 1, "a header names its table, such as [server] or [[grant]]") }
         }
         return nil
     }
 
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+
     private static func isHeaderWithoutName(_ line: Substring.UTF8View) -> Bool {
-        func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
         var rest = line.drop(while: isBlank)
         guard rest.first == UInt8(ascii: "[") else { return false }
         rest = rest.dropFirst()
@@ -90,13 +94,39 @@ struct TOMLDocument {
         return lines
     }
 
+    /// Follows what is neither string nor comment, as far as the parser can't be trusted with it.
+    private struct Values {
+        private(set) var mistake: String?
+        /// The last byte that is no blank.
+        private var previous: UInt8 = 0
+        private var isInNumber = false
+
+        mutating func read(_ byte: UInt8) {
+            guard !isBlank(byte), byte != UInt8(ascii: "\r") else {
+                isInNumber = false
+                return
+            }
+            let isBehind = "[,".utf8.contains(previous)
+            if byte == UInt8(ascii: "}"), isBehind { mistake = "a '}' stands where a value is expected" }
+            if isBehind || previous == UInt8(ascii: "=") { isInNumber = "+-0123456789".utf8.contains(byte) }
+            if ",]}".utf8.contains(byte) { isInNumber = false }
+            let isOfDate = byte == UInt8(ascii: ":") || byte == UInt8(ascii: "-") && "0123456789".utf8.contains(previous)
+            if isInNumber, isOfDate {
+                mistake = "dates and times have no place here; what begins with a digit and is no number needs quotes"
+            }
+            previous = byte
+        }
+    }
+
     /// Follows strings from line to line: those in three quotes may hold anything, also what looks like a header.
     private struct Strings {
         /// The quotes that end the string that is open.
         private(set) var open: [UInt8]?
 
         /// By bytes: a quote and what stands beside it may be one character.
-        mutating func read(_ line: Substring.UTF8View) {
+        ///
+        /// - Parameter visit: Gets the bytes that are neither in strings nor in comments, and the first of each string.
+        mutating func read(_ line: Substring.UTF8View, visit: (UInt8) -> Void = { _ in }) {
             let (quote, apostrophe, backslash) = (UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"))
             var rest = line
             while let first = rest.first {
@@ -111,8 +141,10 @@ struct TOMLDocument {
                     let quotes = rest.starts(with: three) ? three : [first]
                     open = quotes
                     rest = rest.dropFirst(quotes.count)
+                    visit(first)
                 } else {
                     rest = rest.dropFirst()
+                    visit(first)
                 }
             }
             // All others end with their line.
