@@ -71,9 +71,6 @@ final class HangWatch: Sendable {
     /// How many threads hang now.
     var hanging: Int { state.withLock { $0.hanging.count + ($0.isStuck ? 1 : 0) } }
 
-    /// Whether a call hangs that only a restart of the process ends.
-    var isStuck: Bool { state.withLock { $0.isStuck } }
-
     /// Whether hanging threads are still replaced, and the watch itself lives.
     var isAlive: Bool {
         state.withLock { state in
