@@ -27,10 +27,10 @@ import Testing
     func everyKeptInputHoldsWhenItIsDamaged(_ name: String) throws {
         let target = try #require(FuzzTargets.named(name))
         for input in try Corpus.inputs(of: target) where !input.bytes.isEmpty {
-            for step in 0..<24 {
-                let position = step * input.bytes.count / 24
+            for step in 0..<8 {
+                let position = step * input.bytes.count / 8
                 var changed = input.bytes
-                changed[position] ^= UInt8(truncatingIfNeeded: 1 << (step % 8))
+                changed[position] ^= UInt8(truncatingIfNeeded: 1 << step)
                 for damaged in [Array(input.bytes.prefix(position)), changed] {
                     do {
                         try target.run(damaged)
