@@ -93,6 +93,19 @@ import Testing
         #expect(queue.popFirst() == "alone")
     }
 
+    @Test func whatHasMoreToDoWaitsForItsUsersNextTurn() {
+        var queue = FairQueue<String>(limit: 3, limitPerUser: 2, turn: 16)
+        for name in ["a0", "a1"] { _ = queue.append(name, of: 1, weight: 16) }
+        #expect(queue.popFirst() == "a0")
+        _ = queue.append("b0", of: 2)
+        _ = queue.append("c0", of: 3)
+        queue.resume("a0", of: 1, weight: 16)
+        #expect(queue.count == 4)
+        #expect(drain(&queue) == ["b0", "c0", "a0", "a1"])
+        queue.resume("alone", of: 9, weight: 16)
+        #expect(drain(&queue) == ["alone"])
+    }
+
     @Test func whatIsLateLeaves() {
         var queue = FairQueue<Int>(limit: 100, limitPerUser: 100, turn: 1)
         for number in 0..<10 { _ = queue.append(number, of: UInt32(number % 2)) }
@@ -134,7 +147,11 @@ import Testing
                     }
                 case 8:
                     guard let taken = queue.popFirst() else { continue }
-                    queue.prepend(taken, of: taken.user)
+                    if Bool.random(using: &generator) {
+                        queue.prepend(taken, of: taken.user)
+                    } else {
+                        queue.resume(taken, of: taken.user, weight: Int.random(in: 1...30))
+                    }
                 default:
                     queue.removeAll { $0.number % 7 == 0 }
                     for user in model.keys { model[user]?.removeAll { $0 % 7 == 0 } }

@@ -7,11 +7,12 @@ import Testing
 
 @Suite struct DaemonLifeTests {
     @Test func sigtermDrainsAndLeavesCleanly() async throws {
-        let daemon = try await RunningDaemon.start()
+        let daemon = try await RunningDaemon.start(server: "requests-in-flight = 1")
         let connection = try RawConnection(daemon.socket)
-        for id in UInt32(1)...100 { try connection.send(WireRequest(.wrap([1])), id: id) }
-        // The first answer says that the requests have arrived.
+        try connection.send(WireRequest(.wrap([1])), id: 1)
         _ = try #require(try connection.receive())
+        // One the daemon has at a time, the others are still with the kernel.
+        for id in UInt32(2)...100 { try connection.send(WireRequest(.wrap(Array(repeating: 1, count: 1_000))), id: id) }
         daemon.process.signal(SIGTERM)
         var answers = 1
         while let answer = try connection.receive() {

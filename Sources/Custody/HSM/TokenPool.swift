@@ -8,13 +8,14 @@ protocol TokenWork: AnyObject, Sendable {
     var deadline: ContinuousClock.Instant { get }
     /// Whose it is: users are served in turn.
     var user: UInt32 { get }
-    /// How many HSM operations it stands for.
+    /// How many HSM operations of it are left.
     var weight: Int { get }
-    /// Whether no worker has begun with it.
+    /// Whether operations are left and no worker is at them.
     var isWaiting: Bool { get }
-    /// Does the blocking calls; on a worker's thread. Does nothing if another worker has begun with it.
-    func run(_ worker: inout TokenWorker)
-    /// Answers what a worker has run in one go, so that its pieces share what they can; on the worker's thread.
+    /// Does the blocking calls of its next operations; on a worker's thread. Does nothing if another worker is at it.
+    func run(_ worker: inout TokenWorker, atMost operations: Int)
+    /// Answers those pieces of what a worker has run in one go that are done, so that they share what they can; on the
+    /// worker's thread.
     static func settle(_ batch: [Self])
     /// Answers that the deadline has passed, if no answer was given yet; on the pool's clock thread.
     func expire()
@@ -25,7 +26,8 @@ protocol TokenWork: AnyObject, Sendable {
 /// The threads that call the HSM, behind one bounded queue that serves its users in turn.
 ///
 /// A worker takes several pieces at once, runs them on its session, and then answers them together: one audit write and
-/// one wake-up of the other side serve them all. A clock thread answers for pieces whose deadline passes, also while a
+/// one wake-up of the other side serve them all. A piece of many operations is done in slices, between which other users
+/// have their turns. A clock thread answers for pieces whose deadline passes, also while a
 /// worker hangs in a call. A worker that hangs for long is given up: another thread takes its place, and what the first had
 /// not begun.
 final class TokenPool<Work: TokenWork>: Sendable {
@@ -57,9 +59,9 @@ final class TokenPool<Work: TokenWork>: Sendable {
     private let clockNeeded = DispatchSemaphore(value: 0)
     private let placeEmptied = DispatchSemaphore(value: 0)
     private let workers: Int
-    /// How many operations a worker takes at once: enough to share wake-ups and writes, little enough that answers leave
-    /// while it works.
-    private let batchWeight = 16
+    /// How many operations a worker takes at once, and of one piece: enough to share wake-ups and writes, little enough that
+    /// answers leave while it works.
+    private let slice = 16
     private let clockTick = Duration.milliseconds(20)
 
     /// - Parameter queueLimit: How many pieces may wait; half of them, of one user.
@@ -67,7 +69,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         self.connection = connection
         self.workers = workers
         self.queueLimit = queueLimit
-        let queue = FairQueue<Work>(limit: queueLimit, limitPerUser: (queueLimit + 1) / 2, turn: batchWeight)
+        let queue = FairQueue<Work>(limit: queueLimit, limitPerUser: (queueLimit + 1) / 2, turn: slice)
         state = Mutex(State(queue: queue, slots: Array(repeating: Slot(), count: workers)))
     }
 
@@ -97,7 +99,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         let verdict: Verdict = state.withLock { state in
             guard !state.isStopping else { return .stopping }
             guard isAlive || state.slots.contains(where: { $0.thread != nil }) else { return .hanging }
-            switch state.queue.append(work, of: work.user, weight: work.weight) {
+            switch state.queue.append(work, of: work.user, weight: min(work.weight, slice)) {
             case .admitted: break
             case .full: return .full
             case .userIsFull: return .userIsFull
@@ -175,7 +177,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         var worker = TokenWorker(connection, thread)
         while let batch = takeBatch(index, thread) {
             worker.begin()
-            for work in batch where !thread.isGivenUp { work.run(&worker) }
+            for work in batch where !thread.isGivenUp { work.run(&worker, atMost: slice) }
             worker.end()
             Work.settle(batch)
         }
@@ -190,7 +192,9 @@ final class TokenPool<Work: TokenWork>: Sendable {
             let running = state.slots[index].running
             state.slots[index] = Slot()
             state.stranded[ObjectIdentifier(thread)] = running.filter { !$0.isWaiting }
-            for work in running.reversed() where work.isWaiting { state.queue.prepend(work, of: work.user, weight: work.weight) }
+            for work in running.reversed() where work.isWaiting {
+                state.queue.prepend(work, of: work.user, weight: min(work.weight, slice))
+            }
             let wakeWorker = state.idleWorkers > 0 && !state.queue.isEmpty
             if wakeWorker { state.idleWorkers -= 1 }
             return (state.isStopping, wakeWorker)
@@ -206,6 +210,9 @@ final class TokenPool<Work: TokenWork>: Sendable {
             let next: Next<[Work]> = state.withLock { state in
                 // What a thread that was given up leaves undone goes back with the rest that it had taken.
                 guard state.slots[index].thread === thread, !thread.isGivenUp else { return .end }
+                for work in state.slots[index].running where work.isWaiting {
+                    state.queue.resume(work, of: work.user, weight: min(work.weight, slice))
+                }
                 guard !state.queue.isEmpty else {
                     state.slots[index].running = []
                     if state.isStopping { return .end }
@@ -216,9 +223,9 @@ final class TokenPool<Work: TokenWork>: Sendable {
                 let share = (state.queue.count + workers - 1) / workers
                 var batch: [Work] = []
                 var weight = 0
-                while batch.count < share, weight < batchWeight, let work = state.queue.popFirst() {
+                while batch.count < share, weight < slice, let work = state.queue.popFirst() {
                     batch.append(work)
-                    weight += work.weight
+                    weight += min(work.weight, slice)
                 }
                 state.slots[index].running = batch
                 return .go(batch)

@@ -3,24 +3,24 @@ import SecureMemory
 
 /// What the custodian does on a worker's thread.
 extension Custodian {
+    /// Does the next operations of a request, as many as there are up to a number.
     func perform(
-        _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ worker: inout TokenWorker
-    ) -> (CustodyReply, [AuditRecord]) {
-        var reply: CustodyReply = []
-        var records: [AuditRecord] = []
-        reply.reserveCapacity(judgements.count)
-        records.reserveCapacity(judgements.count)
-        for (index, judgement) in judgements.enumerated() {
+        _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, atMost operations: Int,
+        _ progress: inout PendingRequest.Progress, _ worker: inout TokenWorker
+    ) {
+        let next = progress.reply.count..<min(progress.reply.count + operations, judgements.count)
+        progress.reply.reserveCapacity(judgements.count)
+        progress.records.reserveCapacity(judgements.count)
+        for index in next {
             // What nobody waits for is not done; there is no decision to record.
             guard !request.caller.isGone else {
-                reply.append(.failure(CustodyError(.internalError, "the caller has gone")))
+                progress.reply.append(.failure(CustodyError(.internalError, "the caller has gone")))
                 continue
             }
-            let (result, record) = perform(request, index, judgement, rulebook, &worker)
-            reply.append(result)
-            records.append(record)
+            let (result, record) = perform(request, index, judgements[index], rulebook, &worker)
+            progress.reply.append(result)
+            progress.records.append(record)
         }
-        return (reply, records)
     }
 
     private func perform(

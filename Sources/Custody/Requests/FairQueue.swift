@@ -75,6 +75,14 @@ package struct FairQueue<Element> {
         count += 1
     }
 
+    /// Lets an element that was taken wait for its user's next turn, before what that user has waiting: it has more to do. It
+    /// was admitted before, so no limit is asked; what its taking cost stays paid.
+    package mutating func resume(_ element: Element, of user: User, weight: Int) {
+        if lanes[user] == nil { order.append(user) }
+        lanes[user, default: Lane(credit: turn)].entries.prepend((element, weight))
+        count += 1
+    }
+
     /// Takes the next element.
     package mutating func popFirst() -> Element? {
         while let user = order.first {

@@ -3,39 +3,52 @@ import Synchronization
 /// A request on its way through the pool. It is answered exactly once, by whoever comes first: the worker that did it, the
 /// clock when its deadline passes, or the shutdown.
 final class PendingRequest: TokenWork {
+    /// What is done of it: the operations are done in their order.
+    struct Progress {
+        var reply: CustodyReply = []
+        var records: [AuditRecord] = []
+    }
+
     private enum State {
-        case waiting
-        case running
-        case done(CustodyReply, [AuditRecord])
+        case waiting(Progress)
+        case running(Progress)
+        case done(Progress)
         case answered
 
-        /// A worker begins; false if there is nothing left to do.
-        mutating func begin() -> Bool {
-            guard case .waiting = self else { return false }
-            self = .running
-            return true
+        var progress: Progress? {
+            switch self {
+            case .waiting(let progress), .running(let progress), .done(let progress): progress
+            case .answered: nil
+            }
         }
 
-        /// A worker has finished, unless somebody has answered in its place.
-        mutating func finish(_ reply: CustodyReply, _ records: [AuditRecord]) {
-            if case .running = self { self = .done(reply, records) }
+        /// A worker begins, or goes on; nil if there is nothing left to do.
+        mutating func begin() -> Progress? {
+            guard case .waiting(let progress) = self else { return nil }
+            self = .running(progress)
+            return progress
         }
 
-        mutating func takeOutcome() -> (CustodyReply, [AuditRecord])? {
-            guard case .done(let reply, let records) = self else { return nil }
+        /// A worker has done something, unless somebody has answered in its place.
+        mutating func pause(_ progress: Progress, isDone: Bool) {
+            if case .running = self { self = isDone ? .done(progress) : .waiting(progress) }
+        }
+
+        mutating func takeOutcome() -> Progress? {
+            guard case .done(let progress) = self else { return nil }
             self = .answered
-            return (reply, records)
+            return progress
         }
 
-        /// Gives the right to answer without an outcome; not while a worker is at it and may still be patient.
-        mutating func claim(evenIfRunning: Bool) -> Bool {
+        /// Gives the right to answer before all is done; not while a worker is at it and may still be patient.
+        mutating func claim(evenIfRunning: Bool) -> Progress? {
             switch self {
             case .waiting: break
             case .running where evenIfRunning: break
-            case .running, .done, .answered: return false
+            case .running, .done, .answered: return nil
             }
-            self = .answered
-            return true
+            defer { self = .answered }
+            return progress
         }
     }
 
@@ -52,7 +65,7 @@ final class PendingRequest: TokenWork {
     private let rulebook: Rulebook
     private let custodian: Custodian
     private let completion: @Sendable (CustodyReply) -> Void
-    private let state = Mutex(State.waiting)
+    private let state = Mutex(State.waiting(Progress()))
 
     init(
         _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ custodian: Custodian,
@@ -67,7 +80,7 @@ final class PendingRequest: TokenWork {
 
     var deadline: ContinuousClock.Instant { request.deadline }
     var user: UInt32 { request.principal.uid }
-    var weight: Int { request.items.count }
+    var weight: Int { request.items.count - (state.withLock { $0.progress?.reply.count } ?? 0) }
 
     var isWaiting: Bool {
         state.withLock { state in
@@ -75,19 +88,19 @@ final class PendingRequest: TokenWork {
         }
     }
 
-    func run(_ worker: inout TokenWorker) {
-        guard state.withLock({ $0.begin() }) else { return }
-        let (reply, records) = custodian.perform(request, judgements, rulebook, &worker)
-        state.withLock { $0.finish(reply, records) }
+    func run(_ worker: inout TokenWorker, atMost operations: Int) {
+        guard var progress = state.withLock({ $0.begin() }) else { return }
+        custodian.perform(request, judgements, rulebook, atMost: operations, &progress, &worker)
+        state.withLock { $0.pause(progress, isDone: progress.reply.count == judgements.count) }
     }
 
     static func settle(_ batch: [PendingRequest]) {
         var finished: [(PendingRequest, CustodyReply)] = []
         var records: [AuditRecord] = []
         for pending in batch {
-            guard let (reply, own) = pending.state.withLock({ $0.takeOutcome() }) else { continue }
-            finished.append((pending, reply))
-            records += own
+            guard let outcome = pending.state.withLock({ $0.takeOutcome() }) else { continue }
+            finished.append((pending, outcome.reply))
+            records += outcome.records
         }
         guard let custodian = finished.first?.0.custodian else { return }
         let failure = custodian.write(records)
@@ -107,11 +120,13 @@ final class PendingRequest: TokenWork {
         answer(CustodyError(.shuttingDown, "the daemon is shutting down", retryAfterMilliseconds: 500), evenIfRunning: true)
     }
 
+    /// Answers what is done as it is, and the rest with the error.
     private func answer(_ error: CustodyError, evenIfRunning: Bool) {
-        guard state.withLock({ $0.claim(evenIfRunning: evenIfRunning) }) else { return }
+        guard let done = state.withLock({ $0.claim(evenIfRunning: evenIfRunning) }) else { return }
+        let rest = done.reply.count..<judgements.count
+        let failure = custodian.write(done.records + rest.map { judgements[$0].record(of: request, $0, unless: error) })
         // What is wrong with an operation for good stays wrong: the caller must not be told to try it again.
-        let errors = judgements.map { $0.refusal ?? error }
-        let failure = custodian.write(judgements.indices.map { judgements[$0].record(of: request, $0, unless: error) })
-        completion(errors.map { .failure(failure ?? $0) })
+        let reply = done.reply + rest.map { .failure(judgements[$0].refusal ?? error) }
+        completion(failure.map { failure in reply.map { _ in .failure(failure) } } ?? reply)
     }
 }

@@ -1,12 +1,13 @@
 import Custody
 import CustodyProtocol
 import DequeModule
+import Glibc
 import Logging
 import NIOCore
 import SecureMemory
 import SwiftProtobuf
 
-/// Tells a connection to end when its answers are written.
+/// Tells a connection to end when what has arrived is answered.
 struct EndConnection: Sendable {}
 
 /// One client's connection: cuts frames, hands requests to the custodian, writes answers in whatever order they come.
@@ -22,6 +23,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         let principal: Principal
         let account: DoorBudget.Account
         let number: UInt64
+        /// The channel's, which closes it.
+        let descriptor: CInt
     }
 
     private enum Intake {
@@ -113,7 +116,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             intake = .ended
             endIfDone()
         }
-        if event is EndConnection { refuseMore() }
+        if event is EndConnection { takeNoMore() }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -330,6 +333,13 @@ final class ConnectionHandler: ChannelInboundHandler {
         refuseMore()
     }
 
+    /// Lets the client send no more. What it has sent until now is still read and answered, up to the end that the kernel then
+    /// shows: the connection ends as one whose client has sent all that it wants.
+    private func takeNoMore() {
+        guard intake == .open, let context, context.channel.isActive else { return }
+        shutdown(client.descriptor, Int32(SHUT_RD))
+    }
+
     /// Serves nothing more and ends with the last answer.
     private func refuseMore() {
         intake = .closed
@@ -361,7 +371,7 @@ final class ConnectionHandler: ChannelInboundHandler {
             refuseMore()
         } else if let limit = limits.idleTimeout, intake == .open, inFlight == 0, frameSince == nil, latestRequest + limit <= now {
             // Nothing is wrong with it.
-            refuseMore()
+            takeNoMore()
         }
     }
 

@@ -72,7 +72,7 @@ final class Door: Sendable {
         return report
     }
 
-    /// Ends every connection when its answers are written; one whose client does not read them is closed after `patience`.
+    /// Ends every connection when what has arrived is answered; one whose client does not read that is closed after `patience`.
     func closeConnections(within patience: Duration) async {
         let channels = state.withLock { Array($0.channels.values) }
         for channel in channels { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }
@@ -185,7 +185,7 @@ final class Door: Sendable {
             defer { state.nextNumber += 1 }
             return state.nextNumber
         }
-        let client = ConnectionHandler.Client(principal: principal, account: account, number: number)
+        let client = ConnectionHandler.Client(principal: principal, account: account, number: number, descriptor: descriptor)
         let (custodian, reception) = (custodian, reception)
         ClientBootstrap(group: eventLoop)
             .channelOption(.allowRemoteHalfClosure, value: true)
