@@ -5,6 +5,7 @@ import NIOCore
 import NIOPosix
 import SecureMemory
 import ServiceLifecycle
+import Synchronization
 
 /// `custodyd` as a service: opens the vault and the door, and on graceful shutdown closes them in the opposite order.
 public struct Daemon: Service, CustomStringConvertible {
@@ -26,20 +27,28 @@ public struct Daemon: Service, CustomStringConvertible {
         for (name, value) in configuration.environment { setenv(name, value, 1) }
         let state = try StateDirectory(configuration.stateDirectory)
         let audit = try AuditLog(configuration.audit, log: log)
-        let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
+        let socket = try listen()
+        let path = socket.path
 
+        let metrics = VaultMetrics()
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
-            lookInterval: configuration.keys.lookInterval, log: log)
+            lookInterval: configuration.keys.lookInterval, metrics: metrics, log: log)
         let notary = Notary(audit: audit, connection: connection, settings: configuration.audit, log: log)
         let custodian = try Custodian(
             rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
             notary: notary, workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
-            usesLimit: configuration.keys.usesPerVersion, log: log)
+            usesLimit: configuration.keys.usesPerVersion, metrics: metrics, log: log)
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let manager = ServiceManager.ofEnvironment()
-        connection.onStateChange { manager?.say(status: $0) }
+        let pace = Mutex(OperationPace())
+        let status: @Sendable () -> ServiceStatus = { [custodian] in
+            let activity = custodian.activity
+            return ServiceStatus(
+                token: custodian.tokenState, keys: activity.keys, rate: pace.withLock { $0.rate(activity.operations) })
+        }
+        connection.onStateChange { _ in manager?.say(status()) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = try Self.door(custodian, configuration.server, group, log)
         custodian.onDoorReport { door.report() }
@@ -55,25 +64,30 @@ public struct Daemon: Service, CustomStringConvertible {
         hangup.setEventHandler { _ = try? reloader.reload() }
         hangup.activate()
         custodian.start()
+        // Whoever made the service manager start the daemon by connecting finds the token there, if it comes at once.
+        await Self.waitForToken(custodian, atMost: .seconds(2))
         door.open(socket)
         log.notice(
             "custodyd is listening",
-            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.audit.file)"])
-        if configuration.keys.lookInterval > .seconds(1) {
-            log.warning(
-                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
-                metadata: ["interval": "\(configuration.keys.lookInterval)"])
-        }
+            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(path)", "audit": "\(configuration.audit.file)"])
+        warn(listeningOn: path)
 
-        manager?.sayReady(custodian.tokenState)
+        // Past the bound of hanging calls the daemon is let be restarted.
         await withTaskGroup(of: Void.self) { tasks in
-            // Past the bound of hanging calls it is let restart the daemon.
+            tasks.addTask { try? await gracefulShutdown() }
+            tasks.addTask { [log, configuration] in
+                if let manager { await Self.extendStart(manager, custodian) }
+                guard !Task.isCancelled else { return }
+                log.notice("in force", metadata: Self.inForce(configuration, custodian))
+                guard let manager else { return await Self.sleepForGood() }
+                manager.sayReady(status())
+                await manager.report(status)
+            }
             if let manager { tasks.addTask {
                 // Asked on the event loop: if that does not answer, nobody is served.
                 let loop = group.any()
                 await manager.feedWatchdog { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
             } }
-            tasks.addTask { try? await gracefulShutdown() }
             await tasks.next()
             tasks.cancelAll()
         }
@@ -92,6 +106,61 @@ public struct Daemon: Service, CustomStringConvertible {
             _exit(0)
         }
         log.notice("custodyd has stopped")
+    }
+
+    /// The service manager's socket, or else one of the daemon's own.
+    private func listen() throws(ListenError) -> ListeningSocket {
+        if let passed = try PassedSocket.take() { return ListeningSocket(passed) }
+        return try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
+    }
+
+    private func warn(listeningOn path: String) {
+        if path != configuration.server.socket {
+            log.warning(
+                "the service manager's socket is not where custodyctl looks: set `socket` under [server] to its ListenStream=",
+                metadata: ["listening": "\(path)", "configured": "\(configuration.server.socket)"])
+        }
+        if configuration.keys.lookInterval > .seconds(1) {
+            log.warning(
+                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
+                metadata: ["interval": "\(configuration.keys.lookInterval)"])
+        }
+    }
+
+    /// The first attempt to reach a slow HSM is part of the start, for five minutes at the most.
+    private static func extendStart(_ manager: ServiceManager, _ custodian: Custodian) async {
+        for _ in 0..<60 where !Task.isCancelled {
+            manager.extendStart(by: .seconds(30))
+            if await waitForToken(custodian, atMost: .seconds(5)) { return }
+        }
+    }
+
+    /// Until the first attempt to connect to the token has ended, however it did; whether it has.
+    @discardableResult
+    private static func waitForToken(_ custodian: Custodian, atMost duration: Duration) async -> Bool {
+        let end = ContinuousClock.now + duration
+        while !Task.isCancelled, .now < end {
+            guard case .recovering = custodian.tokenState else { return true }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return false
+    }
+
+    private static func sleepForGood() async {
+        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
+    }
+
+    /// What a reader of the log wants to know of a start, in one line.
+    private static func inForce(_ configuration: Configuration, _ custodian: Custodian) -> Logger.Metadata {
+        let activity = custodian.activity
+        let rules = configuration.rules
+        return [
+            "module": "\(configuration.token.module)", "token": "\(configuration.token.uri)", "state": "\(custodian.tokenState.name)",
+            "keys": "\(activity.keys)", "grants": "\(rules.policy.grants.count)", "denials": "\(rules.policy.denials.count)", "limits": "\(rules.limits.count)",
+            "durability": "\(configuration.audit.durability)", "sessions": "\(configuration.token.sessions)",
+            "queue": "\(configuration.server.queueLimit)", "connections": "\(configuration.server.connections)",
+            "uses-per-version": "\(configuration.keys.usesPerVersion)",
+        ]
     }
 
     /// Where waiting for the event loop holds nobody up.

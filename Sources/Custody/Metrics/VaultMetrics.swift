@@ -1,0 +1,15 @@
+/// What the vault counts and times of itself, by swift-metrics' interfaces.
+public final class VaultMetrics: Sendable {
+    private let registry: MetricsRegistry
+    let operations: OperationMetrics
+    let calls: CallMetrics
+
+    public init() {
+        registry = MetricsRegistry()
+        operations = OperationMetrics(registry)
+        calls = CallMetrics(registry)
+    }
+
+    /// Everything since the start.
+    var report: MetricsReport { registry.report }
+}
