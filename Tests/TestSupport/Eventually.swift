@@ -1,3 +1,5 @@
+import Foundation
+
 /// A condition did not come true in time.
 public struct TimedOut: Error, CustomStringConvertible {
     public let description: String
@@ -13,10 +15,14 @@ public func eventually(
     _ = try await eventualValue(what, within: patience) { try await condition() ? true : nil }
 }
 
+/// By how much every patience is longer, for programs that a sanitizer slows down: $CUSTODY_TEST_PATIENCE.
+private let factor = ProcessInfo.processInfo.environment["CUSTODY_TEST_PATIENCE"].flatMap { Double($0) } ?? 1
+
 /// Waits until there is a value, and returns it.
 public func eventualValue<Value>(
     _ what: String, within patience: Duration = .seconds(60), _ value: () async throws -> Value?
 ) async throws -> Value {
+    let patience = patience * factor
     let end = ContinuousClock.now + patience
     while true {
         if let value = try await value() { return value }
