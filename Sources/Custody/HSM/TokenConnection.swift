@@ -30,7 +30,7 @@ public final class TokenConnection: Sendable {
     ///   - metrics: Where calls of the module are timed and counted.
     public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, metrics: VaultMetrics? = nil, log: Logger) {
         self.settings = settings
-        observer = metrics.map { metrics in { metrics.calls.note($0, $1, $2) } }
+        observer = metrics?.observer
         self.catalog = catalog
         self.log = log
         interval = Mutex(lookInterval)

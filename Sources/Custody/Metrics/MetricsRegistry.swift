@@ -6,13 +6,18 @@ import Synchronization
 /// One of a label and dimensions is one, however often it is made. Meters and recorders are not kept: what the daemon has of
 /// such kinds stands in its status.
 final class MetricsRegistry: MetricsFactory {
-    private struct Series: Hashable {
+    private struct Series: Hashable, Comparable {
         let name: String
         let labels: [MetricsReport.Label]
 
         init(_ name: String, _ dimensions: [(String, String)]) {
             self.name = name
             labels = dimensions.map { .init(name: $0.0, value: $0.1) }
+        }
+
+        static func < (one: Series, other: Series) -> Bool {
+            if one.name != other.name { return one.name < other.name }
+            return one.labels.lexicographicallyPrecedes(other.labels) { ($0.name, $0.value) < ($1.name, $1.value) }
         }
     }
 
@@ -61,20 +66,13 @@ final class MetricsRegistry: MetricsFactory {
     var report: MetricsReport {
         let state = state.withLock { $0 }
         var report = MetricsReport()
-        for (series, count) in state.counts.sorted(by: { $0.key.precedes($1.key) }) {
+        for (series, count) in state.counts.sorted(by: { $0.key < $1.key }) {
             report.counters.append(.init(name: series.name, labels: series.labels, value: count.value.load(ordering: .relaxed)))
         }
-        for (series, histogram) in state.histograms.sorted(by: { $0.key.precedes($1.key) }) {
+        for (series, histogram) in state.histograms.sorted(by: { $0.key < $1.key }) {
             let (counts, sum) = histogram.values
             report.histograms.append(.init(name: series.name, labels: series.labels, counts: counts, sumNanoseconds: sum))
         }
         return report
-    }
-}
-
-extension MetricsRegistry.Series {
-    fileprivate func precedes(_ other: Self) -> Bool {
-        if name != other.name { return name < other.name }
-        return labels.lexicographicallyPrecedes(other.labels) { ($0.name, $0.value) < ($1.name, $1.value) }
     }
 }

@@ -1,3 +1,5 @@
+import PKCS11
+
 /// What the vault counts and times of itself, by swift-metrics' interfaces.
 public final class VaultMetrics: Sendable {
     private let registry: MetricsRegistry
@@ -9,6 +11,9 @@ public final class VaultMetrics: Sendable {
         operations = OperationMetrics(registry)
         calls = CallMetrics(registry)
     }
+
+    /// What a module tells of its calls.
+    var observer: CallObserver { { [calls] function, returned, duration in calls.note(function, returned, duration) } }
 
     /// Everything since the start.
     var report: MetricsReport { registry.report }

@@ -17,17 +17,20 @@ struct PassedSocket: Equatable {
     ///
     /// - Throws: ``ListenError`` if what was passed is not one listening Unix socket of that name.
     static func take(process: pid_t = getpid()) throws(ListenError) -> PassedSocket? {
-        let variables = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map { name in getenv(name).map { String(cString: $0) } }
-        guard variables[0] == String(process), let count = variables[1].flatMap({ Int32($0) }), count > 0 else { return nil }
+        func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+        guard variable("LISTEN_PID") == String(process), let count = variable("LISTEN_FDS").flatMap({ Int32($0) }), count > 0 else {
+            return nil
+        }
+        let names = variable("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsetenv(name) }
-        let descriptor = try choose(names: variables[2]?.split(separator: ":", omittingEmptySubsequences: false).map(String.init), count: count)
+        let descriptor = try choose(names: names, count: count)
         var path = [CChar](repeating: 0, count: 128)
         let failure = csystem_adopt_listener(descriptor, &path, path.count)
         guard failure == 0 else {
             throw ListenError(
                 description: "what the service manager passes as '\(name)' is not a listening Unix stream socket; give the socket unit one ListenStream= with a path")
         }
-        return PassedSocket(descriptor: descriptor, path: path.withUnsafeBufferPointer { String(cString: $0.baseAddress ?? "") })
+        return PassedSocket(descriptor: descriptor, path: String(decoding: path.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
 
     /// Which of so many descriptors is the one; whoever passes one only need not name it.

@@ -1,4 +1,5 @@
 import Custody
+import PKCS11
 
 /// What `systemctl status` shows of the daemon in one line: the token, the keys and how much is asked of them.
 struct ServiceStatus {

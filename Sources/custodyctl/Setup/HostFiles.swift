@@ -35,7 +35,7 @@ struct HostFiles {
         func failed() -> ToolError { ToolError("output-failed", "can't write a file in /run: \(String(cString: strerror(errno)))") }
         guard descriptor >= 0 else { throw failed() }
         defer { close(descriptor) }
-        let path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress ?? "") }
+        let path = String(decoding: template.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         let isWritten = secret.withBytes { span in span.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) == $0.count } }
         guard isWritten, fchown(descriptor, user.pointee.pw_uid, user.pointee.pw_gid) == 0 else {
             let error = failed()

@@ -1,6 +1,7 @@
 import Custody
 import CustodyServer
 import Foundation
+import PKCS11
 import SecureMemory
 import ToolSupport
 
@@ -67,7 +68,7 @@ final class Setup {
             existing: { [plan] in
                 guard FileManager.default.fileExists(atPath: path) else { return nil }
                 let found = try Configuration(contentsOf: path)
-                guard found.token.module == plan.module, found.token.uri.label == plan.label else {
+                guard found.token.module == plan.module, found.token.uri == (try TokenURI(plan.tokenURI)) else {
                     throw ToolError(
                         "configuration-differs",
                         "\(path) is there and says module \(found.token.module), \(found.token.uri): give the same to setup, or move the file away")

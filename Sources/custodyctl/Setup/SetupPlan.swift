@@ -51,6 +51,8 @@ struct SetupPlan {
     /// A SoftHSM needs a folder for its tokens and a configuration that names it.
     var isSoftHSM: Bool { module.contains("softhsm") }
 
+    var tokenURI: String { "pkcs11:token=\(Self.percentEncoded(label))" }
+
     /// The configuration file's text.
     var configuration: String {
         let environment = isSoftHSM ? "environment = { SOFTHSM2_CONF = \"\(Self.softHSMConfiguration)\" }\n" : ""
@@ -60,7 +62,7 @@ struct SetupPlan {
 
             [token]
             module = \(Self.quoted(module))
-            uri = \(Self.quoted("pkcs11:token=\(Self.percentEncoded(label))"))
+            uri = \(Self.quoted(tokenURI))
             pin-credential = "\(Self.credential)"
             \(environment)
             # For `systemctl reload`, which asks as the daemon's own user.

@@ -1,3 +1,4 @@
+import Foundation
 import ToolSupport
 
 /// One thing that `setup` sees to.
