@@ -1,5 +1,6 @@
 import CustodyClient
 import Foundation
+import SecureMemory
 import TestSupport
 import Testing
 
@@ -71,7 +72,7 @@ import Testing
         let said = try await server.line(containing: "serving http://")
         let url = try #require(said.split(separator: " ").last.map(String.init))
         func get(_ url: String, _ options: [String] = []) async throws -> (status: String, body: String) {
-            let text = try await run("curl", arguments: ["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code}"] + options + [url]).text
+            let text = try await run("curl", arguments: ["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code}"] + options + [url]).output
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             return (String(lines.last ?? ""), lines.dropLast().joined(separator: "\n"))
         }

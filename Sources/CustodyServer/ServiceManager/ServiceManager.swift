@@ -28,7 +28,7 @@ final class ServiceManager: Sendable {
     }
 
     /// A start that takes longer than the unit allows is not given up for another `duration`.
-    func extendStart(by duration: Duration) { send("EXTEND_TIMEOUT_USEC=\(duration / .microseconds(1))") }
+    func extendStart(by duration: Duration) { send("EXTEND_TIMEOUT_USEC=\(Int64(duration / .microseconds(1)))") }
 
     /// A daemon whose token is not there is ready all the same: it answers, and goes on trying.
     func sayReady(_ status: ServiceStatus) { send("READY=1\nSTATUS=\(remember(status))") }

@@ -7,9 +7,9 @@ struct MetricsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics", abstract: "Print what the daemon counts and times, in Prometheus' text format.",
         discussion: """
-            Examples:
-              custodyctl metrics > /var/lib/prometheus/node-exporter/custody.prom.new   # for a textfile collector
-              custodyctl metrics --listen 127.0.0.1:9464                                # serves GET /metrics until it is ended
+            Example: custodyctl metrics --listen 127.0.0.1:9464
+
+            Without --listen it prints once, for a textfile collector; with it, it serves GET /metrics until it is ended.
 
             Needs a grant of `status`. The daemon itself listens on no network: what is served over HTTP is this command, as a \
             process and user of its own. custody_up is 0 while the daemon can't be asked.

@@ -11,10 +11,10 @@ struct SetupCommand: ParsableCommand {
             Asks for what no flag says, or takes everything from flags with --yes. Does nothing twice: what is there already is \
             kept as it is, and said so; so it may be run again after anything went wrong. --dry-run shows what it would do.
 
-            Examples:
-              custodyctl setup                                                    # asks
-              custodyctl setup --yes --key payments --service-user billing        # a SoftHSM, and the service that may use the key
-              custodyctl setup --module /opt/vendor/libpkcs11.so --token-label prod --pin-file pin
+            Example: custodyctl setup --yes --key payments --service-user billing
+
+            That takes a SoftHSM. For an HSM with a token that is initialised already:
+              custodyctl setup --module /opt/vendor/libpkcs11.so --token-label prod --pin-file pin --key payments
 
             The PIN of a new token is made here and kept as an encrypted systemd credential that only custodyd gets. The PIN of a \
             token that is initialised already is asked for, or read from --pin-file. Run it as root.
