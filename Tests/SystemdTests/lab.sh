@@ -26,7 +26,7 @@ check() {
   fi
   failures=$((failures + 1))
   printf 'FAILED  %s\n' "$what"
-  sed 's/^/    /' /tmp/check.out
+  tail -n 40 /tmp/check.out | cut -c 1-300 | sed 's/^/    /'
   journalctl --no-pager --output=short-precise --unit='custody*' --lines=25 | sed 's/^/    | /'
 }
 
@@ -35,11 +35,11 @@ finish() { [ "$failures" -eq 0 ] || fail "$failures checks failed"; }
 
 milliseconds_since() { awk -v now="$EPOCHREALTIME" -v start="$1" 'BEGIN { printf "%d", (now - start) * 1000 }'; }
 
-# eventually SECONDS COMMAND...: until it succeeds.
+# eventually SECONDS COMMAND...: until it succeeds; what it said the last time is shown if it never does.
 eventually() {
   local end=$((SECONDS + $1)); shift
-  until "$@"; do
-    [ "$SECONDS" -lt "$end" ] || fail "gave up waiting for: $*"
+  until "$@" >/tmp/eventually 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || fail "gave up waiting for: $* ($(tail -n 3 /tmp/eventually))"
     sleep 0.05
   done
 }
