@@ -65,16 +65,20 @@ struct SetupPlan {
             uri = \(Self.quoted(tokenURI))
             pin-credential = "\(Self.credential)"
             \(environment)
-            # For `systemctl reload`, which asks as the daemon's own user.
-            [[grant]]
-            user = "\(Self.daemonUser)"
-            keys = ["*"]
-            operations = ["status", "reload"]
-
+            # For `custodyctl status`, and `custodyctl reload`, by hand.
             [[grant]]
             user = "root"
-            keys = ["*"]
             operations = ["status", "reload"]
+
+            # For `systemctl reload custodyd`, which runs as the daemon's own user.
+            [[grant]]
+            user = "\(Self.daemonUser)"
+            operations = ["status", "reload"]
+
+            # For custody-metrics.service.
+            [[grant]]
+            user = "custody-metrics"
+            operations = ["status"]
 
             """
         for user in serviceUsers {
