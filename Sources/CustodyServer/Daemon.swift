@@ -10,8 +10,8 @@ import Synchronization
 /// `custodyd` as a service: opens the vault and the door, and on graceful shutdown closes them in the opposite order.
 public struct Daemon: Service, CustomStringConvertible {
     public let description = "custodyd"
-    private let configuration: Configuration
-    private let log: Logger
+    let configuration: Configuration
+    let log: Logger
 
     public init(_ configuration: Configuration, log: Logger) {
         self.configuration = configuration
@@ -106,61 +106,6 @@ public struct Daemon: Service, CustomStringConvertible {
             _exit(0)
         }
         log.notice("custodyd has stopped")
-    }
-
-    /// The service manager's socket, or else one of the daemon's own.
-    private func listen() throws(ListenError) -> ListeningSocket {
-        if let passed = try PassedSocket.take() { return ListeningSocket(passed) }
-        return try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
-    }
-
-    private func warn(listeningOn path: String) {
-        if path != configuration.server.socket {
-            log.warning(
-                "the service manager's socket is not where custodyctl looks: set `socket` under [server] to its ListenStream=",
-                metadata: ["listening": "\(path)", "configured": "\(configuration.server.socket)"])
-        }
-        if configuration.keys.lookInterval > .seconds(1) {
-            log.warning(
-                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
-                metadata: ["interval": "\(configuration.keys.lookInterval)"])
-        }
-    }
-
-    /// The first attempt to reach a slow HSM is part of the start, for five minutes at the most.
-    private static func extendStart(_ manager: ServiceManager, _ custodian: Custodian) async {
-        for _ in 0..<60 where !Task.isCancelled {
-            manager.extendStart(by: .seconds(30))
-            if await waitForToken(custodian, atMost: .seconds(5)) { return }
-        }
-    }
-
-    /// Until the first attempt to connect to the token has ended, however it did; whether it has.
-    @discardableResult
-    private static func waitForToken(_ custodian: Custodian, atMost duration: Duration) async -> Bool {
-        let end = ContinuousClock.now + duration
-        while !Task.isCancelled, .now < end {
-            guard case .recovering = custodian.tokenState else { return true }
-            try? await Task.sleep(for: .milliseconds(10))
-        }
-        return false
-    }
-
-    private static func sleepForGood() async {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
-    }
-
-    /// What a reader of the log wants to know of a start, in one line.
-    private static func inForce(_ configuration: Configuration, _ custodian: Custodian) -> Logger.Metadata {
-        let activity = custodian.activity
-        let rules = configuration.rules
-        return [
-            "module": "\(configuration.token.module)", "token": "\(configuration.token.uri)", "state": "\(custodian.tokenState.name)",
-            "keys": "\(activity.keys)", "grants": "\(rules.policy.grants.count)", "denials": "\(rules.policy.denials.count)", "limits": "\(rules.limits.count)",
-            "durability": "\(configuration.audit.durability)", "sessions": "\(configuration.token.sessions)",
-            "queue": "\(configuration.server.queueLimit)", "connections": "\(configuration.server.connections)",
-            "uses-per-version": "\(configuration.keys.usesPerVersion)",
-        ]
     }
 
     /// Where waiting for the event loop holds nobody up.
