@@ -38,6 +38,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
@@ -63,7 +64,7 @@ let package = Package(
             name: "Custody",
             dependencies: [
                 "ByteEncoding", "CSystemShim", "PKCS11", "SecureMemory", log, .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "CoreMetrics", package: "swift-metrics"), .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
         .target(
@@ -122,7 +123,7 @@ let package = Package(
             dependencies: [
                 "ByteEncoding",
                 "CustodyServer", "CustodyClient", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CZeroingHeap",
-                "ToolSupport", arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "ToolSupport", arguments, nioCore, nioHTTP1, nioPosix, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
         .executableTarget(

@@ -2,7 +2,9 @@
 #include "CSystemShim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -76,6 +78,25 @@ int csystem_connect_unix(const char *path) {
         return -failed;
     }
     return fd;
+}
+
+int csystem_adopt_listener(int fd, char *path, size_t capacity) {
+    int type, listens;
+    socklen_t length = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0) return errno;
+    length = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) return errno;
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return errno;
+    if (type != SOCK_STREAM || !listens || address.sun_family != AF_UNIX) return EPROTOTYPE;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return errno;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return errno;
+    // An abstract one begins with a zero, and the kernel need not end a path with one.
+    snprintf(path, capacity, "%.*s", (int)sizeof address.sun_path, address.sun_path);
+    return 0;
 }
 
 int csystem_accept(int listener) {

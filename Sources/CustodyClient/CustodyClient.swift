@@ -92,6 +92,11 @@ public struct CustodyClient: Sendable {
         try await one(.status) { $0.status }
     }
 
+    /// The same, with everything that the daemon has counted and timed since it started.
+    public func metrics() async throws(CustodyClientError) -> WireStatusReport {
+        try await one(.metrics) { $0.status }
+    }
+
     /// Has the daemon read its configuration anew. Needs a grant that names `reload`.
     ///
     /// - Returns: What is in force now.

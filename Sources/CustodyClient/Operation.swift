@@ -13,6 +13,7 @@ extension CustodyClient {
         case encrypt(SecretBytes, key: String, aad: [UInt8])
         case decrypt(RawCiphertext, aad: [UInt8])
         case status
+        case metrics
         case reload
 
         var wire: WireOperation {
@@ -56,6 +57,7 @@ extension CustodyClient {
                         $0.aad = Data(aad)
                     }
                 case .status: $0.status = .init()
+                case .metrics: $0.metrics = .init()
                 case .reload: $0.reload = .init()
                 }
             }

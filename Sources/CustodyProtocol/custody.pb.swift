@@ -120,6 +120,15 @@ public nonisolated struct WireOperation: Sendable {
     set {kind = .reload(newValue)}
   }
 
+  /// Status with everything that is counted and timed. Whoever may ask for the status may ask for this.
+  public var metrics: WireMetrics {
+    get {
+      if case .metrics(let v)? = kind {return v}
+      return WireMetrics()
+    }
+    set {kind = .metrics(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -132,6 +141,8 @@ public nonisolated struct WireOperation: Sendable {
     case status(WireStatus)
     /// Has the server read its configuration anew. An administrator's operation: needs a grant that names it.
     case reload(WireReload)
+    /// Status with everything that is counted and timed. Whoever may ask for the status may ask for this.
+    case metrics(WireMetrics)
 
   }
 
@@ -270,6 +281,16 @@ public nonisolated struct WireStatus: Sendable {
 }
 
 public nonisolated struct WireReload: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireMetrics: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -582,11 +603,80 @@ public nonisolated struct WireStatusReport: @unchecked Sendable {
   /// Clears the value of `door`. Subsequent reads from it will return its default value.
   public mutating func clearDoor() {_uniqueStorage()._door = nil}
 
+  /// Sessions that the daemon uses for requests, at the most; one more stays logged in.
+  public var sessions: UInt32 {
+    get {_storage._sessions}
+    set {_uniqueStorage()._sessions = newValue}
+  }
+
+  /// Answers Metrics only.
+  public var metrics: WireMetricsReport {
+    get {_storage._metrics ?? WireMetricsReport()}
+    set {_uniqueStorage()._metrics = newValue}
+  }
+  /// Returns true if `metrics` has been explicitly set.
+  public var hasMetrics: Bool {_storage._metrics != nil}
+  /// Clears the value of `metrics`. Subsequent reads from it will return its default value.
+  public mutating func clearMetrics() {_uniqueStorage()._metrics = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// What was counted and timed since the start; the names and labels are those that Prometheus is given.
+public nonisolated struct WireMetricsReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var counters: [WireCounterReport] = []
+
+  /// The upper bounds of all histograms' buckets, in nanoseconds.
+  public var bucketBoundsNs: [UInt64] = []
+
+  public var histograms: [WireHistogramReport] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireCounterReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var labels: [WirePair] = []
+
+  public var value: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireHistogramReport: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var labels: [WirePair] = []
+
+  /// How many fell into each bucket and not into one before it; one more than there are bounds.
+  public var counts: [UInt64] = []
+
+  public var sumNs: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
 }
 
 /// Who is connected, and who was turned away since the start.
@@ -1020,7 +1110,7 @@ nonisolated extension WireRequest: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Operation"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wrap\0\u{1}unwrap\0\u{1}rewrap\0\u{3}generate_data_key\0\u{1}encrypt\0\u{1}decrypt\0\u{1}status\0\u{1}reload\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wrap\0\u{1}unwrap\0\u{1}rewrap\0\u{3}generate_data_key\0\u{1}encrypt\0\u{1}decrypt\0\u{1}status\0\u{1}reload\0\u{1}metrics\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1132,6 +1222,19 @@ nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._Messa
           self.kind = .reload(v)
         }
       }()
+      case 9: try {
+        var v: WireMetrics?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .metrics(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .metrics(v)
+        }
+      }()
       default: break
       }
     }
@@ -1174,6 +1277,10 @@ nonisolated extension WireOperation: SwiftProtobuf.Message, SwiftProtobuf._Messa
     case .reload?: try {
       guard case .reload(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    }()
+    case .metrics?: try {
+      guard case .metrics(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     }()
     case nil: break
     }
@@ -1500,6 +1607,25 @@ nonisolated extension WireReload: SwiftProtobuf.Message, SwiftProtobuf._MessageI
   }
 
   public static func ==(lhs: WireReload, rhs: WireReload) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMetrics: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Metrics"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireMetrics, rhs: WireMetrics) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1925,7 +2051,7 @@ nonisolated extension WireDecrypted: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StatusReport"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0\u{1}door\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}server_version\0\u{1}token\0\u{1}keys\0\u{3}uptime_ms\0\u{1}allowed\0\u{1}denied\0\u{1}failed\0\u{1}queued\0\u{3}queue_limit\0\u{3}audit_writable\0\u{1}audit\0\u{1}limits\0\u{1}configuration\0\u{3}uses_counted_since_ms\0\u{1}door\0\u{1}sessions\0\u{1}metrics\0")
 
   fileprivate class _StorageClass {
     var _serverVersion: String = String()
@@ -1943,6 +2069,8 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _configuration: WireConfigurationReport? = nil
     var _usesCountedSinceMs: UInt64 = 0
     var _door: WireDoorReport? = nil
+    var _sessions: UInt32 = 0
+    var _metrics: WireMetricsReport? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1968,6 +2096,8 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       _configuration = source._configuration
       _usesCountedSinceMs = source._usesCountedSinceMs
       _door = source._door
+      _sessions = source._sessions
+      _metrics = source._metrics
     }
   }
 
@@ -2001,6 +2131,8 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._configuration) }()
         case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._usesCountedSinceMs) }()
         case 15: try { try decoder.decodeSingularMessageField(value: &_storage._door) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._sessions) }()
+        case 17: try { try decoder.decodeSingularMessageField(value: &_storage._metrics) }()
         default: break
         }
       }
@@ -2058,6 +2190,12 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._door {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
       } }()
+      if _storage._sessions != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._sessions, fieldNumber: 16)
+      }
+      try { if let v = _storage._metrics {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2082,10 +2220,137 @@ nonisolated extension WireStatusReport: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._configuration != rhs_storage._configuration {return false}
         if _storage._usesCountedSinceMs != rhs_storage._usesCountedSinceMs {return false}
         if _storage._door != rhs_storage._door {return false}
+        if _storage._sessions != rhs_storage._sessions {return false}
+        if _storage._metrics != rhs_storage._metrics {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMetricsReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".MetricsReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counters\0\u{3}bucket_bounds_ns\0\u{1}histograms\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.counters) }()
+      case 2: try { try decoder.decodeRepeatedUInt64Field(value: &self.bucketBoundsNs) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.histograms) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.counters.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.counters, fieldNumber: 1)
+    }
+    if !self.bucketBoundsNs.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.bucketBoundsNs, fieldNumber: 2)
+    }
+    if !self.histograms.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.histograms, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireMetricsReport, rhs: WireMetricsReport) -> Bool {
+    if lhs.counters != rhs.counters {return false}
+    if lhs.bucketBoundsNs != rhs.bucketBoundsNs {return false}
+    if lhs.histograms != rhs.histograms {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCounterReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CounterReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}labels\0\u{1}value\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.labels) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.labels.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.labels, fieldNumber: 2)
+    }
+    if self.value != 0 {
+      try visitor.visitSingularUInt64Field(value: self.value, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireCounterReport, rhs: WireCounterReport) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.labels != rhs.labels {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireHistogramReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HistogramReport"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}labels\0\u{1}counts\0\u{3}sum_ns\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.labels) }()
+      case 3: try { try decoder.decodeRepeatedUInt64Field(value: &self.counts) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sumNs) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.labels.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.labels, fieldNumber: 2)
+    }
+    if !self.counts.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.counts, fieldNumber: 3)
+    }
+    if self.sumNs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sumNs, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireHistogramReport, rhs: WireHistogramReport) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.labels != rhs.labels {return false}
+    if lhs.counts != rhs.counts {return false}
+    if lhs.sumNs != rhs.sumNs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

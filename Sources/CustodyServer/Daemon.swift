@@ -5,12 +5,13 @@ import NIOCore
 import NIOPosix
 import SecureMemory
 import ServiceLifecycle
+import Synchronization
 
 /// `custodyd` as a service: opens the vault and the door, and on graceful shutdown closes them in the opposite order.
 public struct Daemon: Service, CustomStringConvertible {
     public let description = "custodyd"
-    private let configuration: Configuration
-    private let log: Logger
+    let configuration: Configuration
+    let log: Logger
 
     public init(_ configuration: Configuration, log: Logger) {
         self.configuration = configuration
@@ -26,20 +27,28 @@ public struct Daemon: Service, CustomStringConvertible {
         for (name, value) in configuration.environment { setenv(name, value, 1) }
         let state = try StateDirectory(configuration.stateDirectory)
         let audit = try AuditLog(configuration.audit, log: log)
-        let socket = try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
+        let socket = try listen()
+        let path = socket.path
 
+        let metrics = VaultMetrics()
         let connection = TokenConnection(
             configuration.token, catalog: KeyCatalog(exceptions: configuration.keys.exceptions),
-            lookInterval: configuration.keys.lookInterval, log: log)
+            lookInterval: configuration.keys.lookInterval, metrics: metrics, log: log)
         let notary = Notary(audit: audit, connection: connection, settings: configuration.audit, log: log)
         let custodian = try Custodian(
             rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
             notary: notary, workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
-            usesLimit: configuration.keys.usesPerVersion, log: log)
+            usesLimit: configuration.keys.usesPerVersion, metrics: metrics, log: log)
         let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let manager = ServiceManager.ofEnvironment()
-        connection.onStateChange { manager?.say(status: $0) }
+        let pace = Mutex(OperationPace())
+        let status: @Sendable () -> ServiceStatus = { [custodian] in
+            let activity = custodian.activity
+            return ServiceStatus(
+                token: custodian.tokenState, keys: activity.keys, rate: pace.withLock { $0.rate(activity.operations) })
+        }
+        connection.onStateChange { _ in manager?.say(status()) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = try Self.door(custodian, configuration.server, group, log)
         custodian.onDoorReport { door.report() }
@@ -55,25 +64,30 @@ public struct Daemon: Service, CustomStringConvertible {
         hangup.setEventHandler { _ = try? reloader.reload() }
         hangup.activate()
         custodian.start()
+        // Whoever made the service manager start the daemon by connecting finds the token there, if it comes at once.
+        await Self.waitForToken(custodian, atMost: .seconds(2))
         door.open(socket)
         log.notice(
             "custodyd is listening",
-            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(configuration.server.socket)", "audit": "\(configuration.audit.file)"])
-        if configuration.keys.lookInterval > .seconds(1) {
-            log.warning(
-                "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
-                metadata: ["interval": "\(configuration.keys.lookInterval)"])
-        }
+            metadata: ["version": "\(CustodyRelease.version)", "socket": "\(path)", "audit": "\(configuration.audit.file)"])
+        warn(listeningOn: path)
 
-        manager?.sayReady(custodian.tokenState)
+        // Past the bound of hanging calls the daemon is let be restarted.
         await withTaskGroup(of: Void.self) { tasks in
-            // Past the bound of hanging calls it is let restart the daemon.
+            tasks.addTask { try? await gracefulShutdown() }
+            tasks.addTask { [log, configuration] in
+                if let manager { await Self.extendStart(manager, custodian) }
+                guard !Task.isCancelled else { return }
+                log.notice("in force", metadata: Self.inForce(configuration, custodian))
+                guard let manager else { return await Self.sleepForGood() }
+                manager.sayReady(status())
+                await manager.report(status)
+            }
             if let manager { tasks.addTask {
                 // Asked on the event loop: if that does not answer, nobody is served.
                 let loop = group.any()
                 await manager.feedWatchdog { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
             } }
-            tasks.addTask { try? await gracefulShutdown() }
             await tasks.next()
             tasks.cancelAll()
         }

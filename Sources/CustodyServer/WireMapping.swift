@@ -32,7 +32,7 @@ package enum WireMapping {
         case .generateDataKey: .generateDataKey
         case .encrypt: .encrypt
         case .decrypt: .decrypt
-        case .status: .status
+        case .status, .metrics: .status
         case .reload: .reload
         case nil: nil
         }
@@ -58,6 +58,8 @@ package enum WireMapping {
                 tag: Array(decrypt.tag), aad: Array(decrypt.aad)))
         case .status:
             return .status
+        case .metrics:
+            return .metrics
         case .reload:
             return .reload
         case nil:
@@ -164,6 +166,37 @@ package enum WireMapping {
             }
             $0.configuration = configuration(report.configuration)
             $0.usesCountedSinceMs = report.usesCountedSince
+            $0.sessions = UInt32(clamping: report.sessions)
+            if let metrics = report.metrics { $0.metrics = Self.metrics(metrics) }
+        }
+    }
+
+    private static func metrics(_ report: MetricsReport) -> WireMetricsReport {
+        func pairs(_ labels: [MetricsReport.Label]) -> [WirePair] {
+            labels.map { label in
+                .with {
+                    $0.key = label.name
+                    $0.value = label.value
+                }
+            }
+        }
+        return WireMetricsReport.with {
+            $0.counters = report.counters.map { counter in
+                .with {
+                    $0.name = counter.name
+                    $0.labels = pairs(counter.labels)
+                    $0.value = counter.value
+                }
+            }
+            $0.bucketBoundsNs = MetricsReport.bounds.map { UInt64(clamping: $0) }
+            $0.histograms = report.histograms.map { histogram in
+                .with {
+                    $0.name = histogram.name
+                    $0.labels = pairs(histogram.labels)
+                    $0.counts = histogram.counts
+                    $0.sumNs = histogram.sumNanoseconds
+                }
+            }
         }
     }
 

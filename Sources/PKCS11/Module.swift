@@ -2,6 +2,9 @@ import CPKCS11
 import Glibc
 import Synchronization
 
+/// Is told what a function of the module returned and how long it took; must not block.
+public typealias CallObserver = @Sendable (Function, ReturnValue, Duration) -> Void
+
 /// A loaded and initialised PKCS#11 module (PKCS#11 v2.40 sections 5.4 and 5.5).
 ///
 /// A module is initialised once per process. ``finalize()`` must be called before the process exits: some modules
@@ -13,6 +16,7 @@ public final class Module: @unchecked Sendable {
     let functions: UnsafeMutablePointer<CK_FUNCTION_LIST>
     /// Whether this process had initialised it before.
     public let wasInitialized: Bool
+    private let observer: CallObserver?
     private let finalized = Atomic(false)
     private let unclosed = Atomic(0)
 
@@ -23,14 +27,18 @@ public final class Module: @unchecked Sendable {
     ///     as `softhsm2`.
     ///   - initializationString: Passed in `pReserved`; NSS needs one, others want none.
     ///   - acceptingInitialized: A module that this process has initialised already will do: an earlier C_Finalize failed.
+    ///   - observer: Told of each call that has returned, on the thread that made it.
     /// - Throws: ``PKCS11Error`` with ``PKCS11Error/Code/moduleNotLoaded``, or what C_Initialize returned.
-    public init(_ name: String, initializationString: String? = nil, acceptingInitialized: Bool = false) throws(PKCS11Error) {
+    public init(
+        _ name: String, initializationString: String? = nil, acceptingInitialized: Bool = false, observer: CallObserver? = nil
+    ) throws(PKCS11Error) {
         self.name = name
+        self.observer = observer
         functions = try name.contains("/") ? Self.load(path: name) : Self.load(configuredName: name)
         // The library stays loaded for the life of the process, also after C_Finalize: unloading runs exit handlers that
         // crash in some modules, and a later initialisation finds it again.
         do {
-            try Self.initialize(functions, initializationString)
+            try Self.initialize(functions, initializationString, observer)
             wasInitialized = false
         } catch {
             guard acceptingInitialized, error.returnValue == .cryptokiAlreadyInitialized else { throw error }
@@ -57,7 +65,8 @@ public final class Module: @unchecked Sendable {
         // After C_Finalize there is nothing left to close, and the same number may stand for another session of a later
         // initialisation.
         guard !isFinalized, let entry = functions.pointee.C_CloseSession else { return }
-        if !Self.goneAlready.contains(entry(session)) { unclosed.add(1, ordering: .relaxed) }
+        let returned = Self.observed(.closeSession, observer) { entry(session) }
+        if !Self.goneAlready.contains(returned) { unclosed.add(1, ordering: .relaxed) }
     }
 
     private static func load(path: String) throws(PKCS11Error) -> UnsafeMutablePointer<CK_FUNCTION_LIST> {
@@ -86,7 +95,7 @@ public final class Module: @unchecked Sendable {
     }
 
     private static func initialize(
-        _ functions: UnsafeMutablePointer<CK_FUNCTION_LIST>, _ initializationString: String?
+        _ functions: UnsafeMutablePointer<CK_FUNCTION_LIST>, _ initializationString: String?, _ observer: CallObserver?
     ) throws(PKCS11Error) {
         var arguments = CK_C_INITIALIZE_ARGS()
         arguments.flags = CKF_OS_LOCKING_OK
@@ -94,7 +103,7 @@ public final class Module: @unchecked Sendable {
         var text = initializationString.map { Array($0.utf8CString) } ?? []
         let returned = text.withUnsafeMutableBytes { bytes in
             arguments.pReserved = bytes.isEmpty ? nil : bytes.baseAddress
-            return entry(&arguments)
+            return observed(.initialize, observer) { entry(&arguments) }
         }
         guard returned == CKR_OK else { throw PKCS11Error(.initialize, ReturnValue(rawValue: returned)) }
     }
@@ -217,7 +226,21 @@ public final class Module: @unchecked Sendable {
         _ function: Function, _ entry: Entry?, _ body: (Entry) -> CK_RV
     ) throws(PKCS11Error) {
         guard let entry else { throw PKCS11Error(function, .functionNotSupported) }
-        let returned = body(entry)
+        let returned = observing(function) { body(entry) }
         guard returned == CKR_OK else { throw PKCS11Error(function, ReturnValue(rawValue: returned)) }
+    }
+
+    /// Runs what calls a function of the module.
+    @inline(__always)
+    func observing(_ function: Function, _ body: () -> CK_RV) -> CK_RV { Self.observed(function, observer, body) }
+
+    @inline(__always)
+    private static func observed(_ function: Function, _ observer: CallObserver?, _ body: () -> CK_RV) -> CK_RV {
+        guard let observer else { return body() }
+        // Of the call alone: what the module is given is copied before, and what it gave is judged after.
+        let start = ContinuousClock.now
+        let returned = body()
+        observer(function, ReturnValue(rawValue: returned), start.duration(to: .now))
+        return returned
     }
 }

@@ -29,8 +29,8 @@ extension Session {
         let returned = initializationVector.withUnsafeMutableBytes { iv in
             var parameters = CK_MECHANISM(
                 mechanism: mechanism.rawValue, pParameter: needsIV ? iv.baseAddress : nil, ulParameterLen: needsIV ? 16 : 0)
-            return module.functions.pointee.C_WrapKey?(
-                handle, &parameters, wrappingKey.rawValue, key.rawValue, &output, &length) ?? CKR_FUNCTION_NOT_SUPPORTED
+            guard let entry = module.functions.pointee.C_WrapKey else { return CKR_FUNCTION_NOT_SUPPORTED }
+            return module.observing(.wrapKey) { entry(handle, &parameters, wrappingKey.rawValue, key.rawValue, &output, &length) }
         }
         guard returned == CKR_OK else { throw PKCS11Error(.wrapKey, ReturnValue(rawValue: returned)) }
         return Array(output.prefix(Int(clamping: length)))
@@ -78,7 +78,7 @@ extension Session {
                 return withUnsafeMutableBytes(of: &gcm) { parameter in
                     var mechanism = CK_MECHANISM(
                         mechanism: CKM_AES_GCM, pParameter: parameter.baseAddress, ulParameterLen: UInt(parameter.count))
-                    return entry(handle, &mechanism, key.rawValue)
+                    return module.observing(function) { entry(handle, &mechanism, key.rawValue) }
                 }
             }
         }
@@ -100,7 +100,9 @@ extension Session {
         var length = CK_ULONG(capacity)
         let returned = input.withUnsafeBytes { inputBytes in
             output.withUnsafeMutableBufferPointer { buffer in
-                entry(handle, inputBytes.mutableBytes, UInt(inputBytes.count), buffer.baseAddress.map { $0 + start }, &length)
+                module.observing(function) {
+                    entry(handle, inputBytes.mutableBytes, UInt(inputBytes.count), buffer.baseAddress.map { $0 + start }, &length)
+                }
             }
         }
         guard returned == CKR_OK, length == CK_ULONG(clamping: expected) else {

@@ -47,7 +47,7 @@ extension Session {
                 CK_ATTRIBUTE(type: type.rawValue, pValue: raw.baseAddress.map { $0 + index * room }, ulValueLen: CK_ULONG(room))
             }
             guard let entry = module.functions.pointee.C_GetAttributeValue else { return CKR_FUNCTION_NOT_SUPPORTED }
-            let returned = entry(handle, object.rawValue, &template, CK_ULONG(template.count))
+            let returned = module.observing(.getAttributeValue) { entry(handle, object.rawValue, &template, CK_ULONG(template.count)) }
             for (index, attribute) in template.enumerated() where attribute.ulValueLen <= CK_ULONG(room) {
                 let start = index * room
                 values[types[index]] = Array(raw[start..<start + Int(attribute.ulValueLen)])

@@ -11,7 +11,10 @@ package struct Table {
 
     package mutating func add(_ cells: String...) { rows.append(cells.map(Self.printable)) }
 
-    package func show() {
+    package func show() { for line in lines { print(line) } }
+
+    /// The lines, each without its line feed.
+    package var lines: [String] {
         let lines = (header.map { [$0] } ?? []) + rows
         var widths: [Int] = []
         for line in lines {
@@ -20,14 +23,14 @@ package struct Table {
                 widths[column] = max(widths[column], cell.count)
             }
         }
-        for line in lines {
+        return lines.map { line in
             var text = indent
             for (column, cell) in line.enumerated() {
                 text += cell
                 // No blanks at the ends of lines.
                 if line[(column + 1)...].contains(where: { !$0.isEmpty }) { text += String(repeating: " ", count: widths[column] - cell.count + 2) }
             }
-            print(text)
+            return text
         }
     }
 

@@ -24,12 +24,12 @@ struct Custodyctl: AsyncParsableCommand {
 
     /// The commands that speak to the daemon.
     private static let clientCommands: [any ParsableCommand.Type] = [
-        StatusCommand.self, ReloadCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
+        StatusCommand.self, TopCommand.self, MetricsCommand.self, ReloadCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
     ]
 
     /// The commands that work on the token.
     private static let tokenCommands: [any ParsableCommand.Type] = [
-        SlotCommand.self, TokenCommand.self, KeyCommand.self, AuditCommand.self, DoctorCommand.self,
+        SetupCommand.self, SlotCommand.self, TokenCommand.self, KeyCommand.self, AuditCommand.self, DoctorCommand.self,
     ]
 
     /// The commands that only read the configuration.

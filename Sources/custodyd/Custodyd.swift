@@ -38,7 +38,8 @@ struct Custodyd: AsyncParsableCommand {
             print("\(config) is in order")
             return
         }
-        var log = Logger(label: "custodyd") { StreamLogHandler.standardError(label: $0) }
+        let journal = JournalLogHandler.isWanted() ? JournalLogHandler(identifier: "custodyd") : nil
+        var log = Logger(label: "custodyd") { label in journal ?? StreamLogHandler.standardError(label: label) as any LogHandler }
         log.logLevel = configuration.logLevel
         let services = ServiceGroup(
             configuration: .init(

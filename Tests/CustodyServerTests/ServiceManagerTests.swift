@@ -18,14 +18,28 @@ import Testing
 
     @Test func readinessTellsOfTheToken() throws {
         let manager = ServiceManager(path: socket.path, watchdog: nil)
-        manager.sayReady(.recovering)
+        manager.extendStart(by: .seconds(30))
+        #expect(try socket.receive() == "EXTEND_TIMEOUT_USEC=30000000")
+        manager.sayReady(ServiceStatus(token: .recovering))
         #expect(try socket.receive() == "READY=1\nSTATUS=connecting to the token")
-        manager.say(status: .unavailable(CustodyError(.tokenUnavailable, "the HSM\ncan't be reached")))
+        manager.say(ServiceStatus(token: .unavailable(CustodyError(.tokenUnavailable, "the HSM\ncan't be reached"))))
         #expect(try socket.receive() == "STATUS=token unavailable, tried again: the HSM can't be reached")
-        manager.say(status: .locked(CustodyError(.tokenLocked, "the token refused the PIN")))
+        let locked = ServiceStatus(token: .locked(CustodyError(.tokenLocked, "the token refused the PIN")))
+        manager.say(locked)
+        // No news.
+        manager.say(locked)
         #expect(try socket.receive() == "STATUS=token locked, an operator must act: the token refused the PIN")
         manager.sayStopping()
         #expect(try socket.receive() == "STOPPING=1\nSTATUS=shutting down")
+    }
+
+    @Test func ratesAreOfTheTimeBetweenTwoReports() {
+        var pace = OperationPace()
+        let start = ContinuousClock.now
+        #expect(pace.rate(1_000, now: start) == nil)
+        #expect(pace.rate(1_000, now: start) == nil)
+        #expect(pace.rate(1_500, now: start + .seconds(5)) == 100)
+        #expect(pace.rate(1_500, now: start + .seconds(6)) == 0)
     }
 
     @Test func theWatchdogIsFedWhileTheDaemonLives() async throws {
@@ -43,7 +57,7 @@ import Testing
         let then = looks.load(ordering: .relaxed)
         try await eventually("more looks") { looks.load(ordering: .relaxed) > then + 3 }
         // What comes next is no food but for what was on its way.
-        manager.say(status: .recovering)
+        manager.say(ServiceStatus(token: .recovering))
         var messages: [String] = []
         repeat { messages.append(try socket.receive()) } while messages.last == "WATCHDOG=1"
         #expect(messages.last == "STATUS=connecting to the token")

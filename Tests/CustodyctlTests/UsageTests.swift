@@ -5,8 +5,8 @@ import Testing
 /// What the programs say to somebody who does not know them, or knows them wrongly.
 @Suite struct UsageTests {
     private static let commands: [[String]] = [
-        [], ["status"], ["wrap"], ["unwrap"], ["rewrap"], ["data-key"], ["slot"], ["slot", "list"], ["token"], ["token", "init"],
-        ["token", "show"], ["token", "set-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
+        [], ["setup"], ["status"], ["top"], ["metrics"], ["wrap"], ["unwrap"], ["rewrap"], ["data-key"], ["slot"], ["slot", "list"],
+        ["token"], ["token", "init"], ["token", "show"], ["token", "set-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
         ["key", "deactivate"], ["key", "disable"], ["key", "enable"], ["key", "destroy"],
         ["doctor"], ["policy"], ["policy", "check"], ["policy", "show"], ["audit"], ["audit", "init"],
         ["audit", "verify"], ["audit", "show"], ["reload"],

@@ -34,6 +34,7 @@ struct SeedTests {
             ($0.ciphertext, $0.aad) = (Data("text".utf8), Data("aad".utf8))
         })),
         ("status", .status(WireStatus())),
+        ("metrics", .metrics(WireMetrics())),
         ("reload", .reload(WireReload())),
     ]
 

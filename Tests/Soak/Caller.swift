@@ -71,6 +71,7 @@ extension CustodyClient {
                 return .success(.encrypted(try await encrypt(plaintext, key: key, aad: aad)))
             case .decrypt(let raw, let aad): return .success(.decrypted(try await decrypt(raw, aad: aad)))
             case .status: return .success(.status(try await status()))
+            case .metrics: return .success(.status(try await metrics()))
             case .reload: return .success(.reloaded(try await reload()))
             }
         } catch {

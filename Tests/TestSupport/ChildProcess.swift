@@ -139,7 +139,8 @@ public final class ChildProcess: Sendable {
         String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: directory.file(name)))) ?? Data(), as: UTF8.self)
     }
 
-    private static func path(of executable: String) throws -> String {
+    /// Where a program is: as given, a product of this package, or on the PATH.
+    public static func path(of executable: String) throws -> String {
         if executable.contains("/") { return executable }
         let folders = [Products.directory] + (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
         guard let folder = folders.first(where: { FileManager.default.isExecutableFile(atPath: "\($0)/\(executable)") }) else {

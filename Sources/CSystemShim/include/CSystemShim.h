@@ -32,6 +32,10 @@ int csystem_lock_memory(void);
 /// Returns the descriptor, or a negative errno.
 int csystem_listen_unix(const char *path, unsigned int mode, int backlog);
 
+/// Takes a descriptor that a service manager passed, if it is a listening Unix stream socket: not to be inherited, not blocking.
+/// Puts the path of its file into `path`, or an empty string if it has none. Returns 0, or the errno.
+int csystem_adopt_listener(int fd, char *path, size_t capacity);
+
 /// Connects to a Unix socket. Returns the descriptor, or a negative errno.
 int csystem_connect_unix(const char *path);
 

@@ -15,7 +15,7 @@ extension Operation {
         switch self {
         case .unwrap(let blob, _), .rewrap(let blob, _): BlobDigest.of(blob)
         case .decrypt(let raw): BlobDigest.of(raw.keyID, raw.nonce, raw.ciphertext, raw.tag)
-        case .wrap, .generateDataKey, .encrypt, .status, .reload: nil
+        case .wrap, .generateDataKey, .encrypt, .status, .metrics, .reload: nil
         }
     }
 }

@@ -14,6 +14,8 @@ public final class TokenConnection: Sendable {
     let watch: HangWatch
     let health = HealthRecord()
     let log: Logger
+    /// Told of each call of the module.
+    let observer: CallObserver?
     /// What ``TokenKeeper`` waits on.
     let wake = DispatchSemaphore(value: 0)
     let closed = DispatchSemaphore(value: 0)
@@ -22,10 +24,13 @@ public final class TokenConnection: Sendable {
     private let seen: Mutex<SeenState>
     private let onChange = Mutex<(@Sendable (TokenState) -> Void)?>(nil)
 
-    /// - Parameter lookInterval: How often the keys on the token are looked at. A change made by another process counts
-    ///   after this time at the latest.
-    public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, log: Logger) {
+    /// - Parameters:
+    ///   - lookInterval: How often the keys on the token are looked at. A change made by another process counts after this
+    ///     time at the latest.
+    ///   - metrics: Where calls of the module are timed and counted.
+    public init(_ settings: TokenSettings, catalog: KeyCatalog, lookInterval: Duration, metrics: VaultMetrics? = nil, log: Logger) {
         self.settings = settings
+        observer = metrics?.observer
         self.catalog = catalog
         self.log = log
         interval = Mutex(lookInterval)

@@ -135,7 +135,7 @@ final class TokenKeeper: Sendable {
         if let initialized = connection.withState({ $0.module }) {
             module = initialized
         } else {
-            module = try TokenLink.initialize(settings)
+            module = try TokenLink.initialize(settings, observer: connection.observer)
             connection.withState { state in
                 // Its C_Finalize did what it said it had not: the numbers of its sessions are others' now.
                 if !module.wasInitialized { state.former?.markFinalized() }

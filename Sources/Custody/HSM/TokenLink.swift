@@ -78,10 +78,10 @@ final class TokenLink: Sendable {
     }
 
     /// Loads and initialises the module. One that is initialised already will do: an earlier C_Finalize failed, or C_Initialize did and said the contrary.
-    static func initialize(_ settings: TokenSettings) throws(ConnectFailure) -> Module {
+    static func initialize(_ settings: TokenSettings, observer: CallObserver?) throws(ConnectFailure) -> Module {
         do {
             return try Module(
-                settings.module, initializationString: settings.initializationString, acceptingInitialized: true)
+                settings.module, initializationString: settings.initializationString, acceptingInitialized: true, observer: observer)
         } catch {
             throw ConnectFailure(
                 error: CustodyError(.tokenUnavailable, "the HSM can't be reached", cause: "\(error)", retryAfterMilliseconds: 1_000),

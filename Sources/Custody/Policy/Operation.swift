@@ -11,6 +11,8 @@ public enum Operation: Sendable {
     /// The raw form of unwrap.
     case decrypt(RawCiphertext)
     case status
+    /// Status with everything that is counted and timed; who may ask for the one may ask for the other.
+    case metrics
     /// Reads the configuration anew; an administrator's.
     case reload
 
@@ -40,7 +42,7 @@ public enum Operation: Sendable {
         case .generateDataKey: .generateDataKey
         case .encrypt: .encrypt
         case .decrypt: .decrypt
-        case .status: .status
+        case .status, .metrics: .status
         case .reload: .reload
         }
     }
@@ -50,7 +52,7 @@ public enum Operation: Sendable {
         switch self {
         case .wrap(_, _, let context), .unwrap(_, let context), .rewrap(_, let context),
             .generateDataKey(_, _, _, let context): context
-        case .encrypt, .decrypt, .status, .reload: nil
+        case .encrypt, .decrypt, .status, .metrics, .reload: nil
         }
     }
 }

@@ -15,6 +15,7 @@ public final class Custodian: Sendable {
     private let log: Logger
     private let started = ContinuousClock.now
     private let counts = OutcomeCounts()
+    private let metrics: VaultMetrics
     private let rulebook: Mutex<Rulebook>
     /// Reads the configuration anew for whoever may ask for that.
     private let reload = Mutex<(@Sendable () throws(CustodyError) -> ConfigurationReport)?>(nil)
@@ -32,11 +33,12 @@ public final class Custodian: Sendable {
     /// - Throws: ``CustodyError`` with `stateUnavailable` if what is kept in the state directory can't be read.
     public init(
         rules: Rules, file: String, audit: AuditLog, state: StateDirectory, connection: TokenConnection,
-        notary: Notary? = nil, workers: Int, queueLimit: Int, usesLimit: UInt64 = 1 << 32, log: Logger
+        notary: Notary? = nil, workers: Int, queueLimit: Int, usesLimit: UInt64 = 1 << 32, metrics: VaultMetrics = VaultMetrics(), log: Logger
     ) throws(CustodyError) {
         self.audit = audit
         self.connection = connection
         self.notary = notary
+        self.metrics = metrics
         self.log = log
         rulebook = Mutex(Rulebook(rules, file: file))
         ledger = try UsageLedger(state, limit: usesLimit, log: log)
@@ -76,6 +78,12 @@ public final class Custodian: Sendable {
     }
 
     public var tokenState: TokenState { connection.tokenState }
+
+    /// How many root keys there are, and how many operations were answered since the start.
+    public var activity: (keys: Int, operations: UInt64) {
+        let counts = counts.values
+        return (connection.catalog.ring.keys.count, counts.allowed + counts.denied + counts.failed)
+    }
 
     /// Whether the HSM is called at all, so that a service manager need not restart the daemon.
     public var isAlive: Bool { connection.isAlive }
@@ -189,7 +197,11 @@ public final class Custodian: Sendable {
             counts.addFailures(records.count)
             return error
         }
-        for record in records { counts.add(record.outcome) }
+        let ring = connection.catalog.ring
+        for record in records {
+            counts.add(record.outcome)
+            metrics.operations.count(record, ring)
+        }
         return nil
     }
 
@@ -210,7 +222,11 @@ public final class Custodian: Sendable {
         for (errand, reply) in zip(errands, replies) {
             errand.completion(reply.map { result in
                 // Status tells of no key's content, and it is what tells the operator that the log can't be written.
-                if case .success(.status) = result { .success(.status(statusReport())) } else { .failure(failure) }
+                if case .success(.status(let report)) = result {
+                    .success(.status(statusReport(isDetailed: report.metrics != nil)))
+                } else {
+                    .failure(failure)
+                }
             })
         }
     }
@@ -222,8 +238,10 @@ public final class Custodian: Sendable {
         case .refused(let error, let outcome, let keyName, let keyID):
             return (.failure(error), request.record(index, keyName: keyName, keyID: keyID, outcome))
         // A report is much longer than what asks for it: never many of them for one frame.
-        case .withoutKey(.status, let rule) where request.items.count == 1:
-            return (.success(.status(statusReport())), request.record(index, keyName: nil, keyID: nil, .allowed(rule: rule)))
+        case .withoutKey(let operation, let rule) where operation.kind == .status && request.items.count == 1:
+            var isDetailed = false
+            if case .metrics = operation { isDetailed = true }
+            return (.success(.status(statusReport(isDetailed: isDetailed))), request.record(index, keyName: nil, keyID: nil, .allowed(rule: rule)))
         case .withoutKey(let operation, let rule):
             let result: Result<Answer, CustodyError>
             do throws(CustodyError) {
@@ -251,7 +269,7 @@ public final class Custodian: Sendable {
         return .reloaded(try reload())
     }
 
-    private func statusReport() -> StatusReport {
+    private func statusReport(isDetailed: Bool) -> StatusReport {
         let counts = counts.values
         let rulebook = rulebook.withLock { $0 }
         let trouble = reloadFailure.withLock { $0 } ?? trouble(with: rulebook.rules)
@@ -260,6 +278,7 @@ public final class Custodian: Sendable {
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
             configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,
-            usesCountedSince: ledger.since, door: door.withLock { $0 }?())
+            usesCountedSince: ledger.since, door: door.withLock { $0 }?(), sessions: connection.settings.sessions,
+            metrics: isDetailed ? metrics.report : nil)
     }
 }

@@ -21,6 +21,10 @@ public struct StatusReport: Sendable {
     public var usesCountedSince: UInt64
     /// What the door says of itself; nil if there is none.
     public var door: DoorReport?
+    /// Sessions that workers have with the token, at the most.
+    public var sessions = 0
+    /// What was counted and timed; nil if nobody asked for it.
+    public var metrics: MetricsReport?
 }
 
 /// Who is connected, and who was turned away since the start.

@@ -6,12 +6,21 @@ public struct ListenError: Error, CustomStringConvertible {
     public let description: String
 }
 
-/// A listening Unix socket at a path. Removes a dead daemon's socket file, never a living one's and never another file.
+/// A listening Unix socket at a path: the daemon's own, or one that a service manager keeps.
 struct ListeningSocket: ~Copyable {
     let descriptor: Int32
-    private let path: String
+    let path: String
+    /// The daemon's own file; nil if it is not the daemon's to remove.
     private let identity: (dev_t, ino_t)?
 
+    /// Takes what a service manager has passed.
+    init(_ passed: PassedSocket) {
+        descriptor = passed.descriptor
+        path = passed.path
+        identity = nil
+    }
+
+    /// Makes one. Removes a dead daemon's socket file, never a living one's and never another file.
     init(path: String, mode: UInt32) throws(ListenError) {
         var info = stat()
         if lstat(path, &info) == 0 {

@@ -20,17 +20,17 @@ struct ClientOptions: ParsableArguments {
     func withClient<R>(
         _ common: CommonOptions, _ body: (CustodyClient) async throws(CustodyClientError) -> R
     ) async throws -> R {
+        try await withLongLivedClient(common) { client in
+            do throws(CustodyClientError) { return try await body(client) } catch { throw ToolError(error) }
+        }
+    }
+
+    /// The same for what deals with a client's errors itself.
+    func withLongLivedClient<R>(_ common: CommonOptions, _ body: (CustodyClient) async throws -> R) async throws -> R {
         let client = CustodyClient(.init(
             socket: try common.socketPath(), deadline: .milliseconds(deadline),
             onBehalfOf: try KeyValue.dictionary(onBehalfOf, flag: "--on-behalf-of")))
-        do {
-            let result = try await body(client)
-            await client.shutdown()
-            return result
-        } catch {
-            await client.shutdown()
-            throw ToolError(error)
-        }
+        return try await lending(client, closing: { await $0.shutdown() }, to: body)
     }
 }
 

@@ -152,7 +152,7 @@ struct StatusDocument: Encodable {
         milliseconds == 0 ? nil : Date(timeIntervalSince1970: Double(milliseconds) / 1_000).formatted(.iso8601)
     }
 
-    private static func name(_ state: WireTokenReport.State) -> String {
+    static func name(_ state: WireTokenReport.State) -> String {
         switch state {
         case .ready: "ready"
         case .recovering: "recovering"
@@ -163,7 +163,7 @@ struct StatusDocument: Encodable {
         }
     }
 
-    private static func name(_ state: WireKeyVersionReport.State) -> String {
+    static func name(_ state: WireKeyVersionReport.State) -> String {
         switch state {
         case .active: "active"
         case .deactivated: "deactivated"

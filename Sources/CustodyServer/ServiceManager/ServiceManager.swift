@@ -1,7 +1,6 @@
 import CSystemShim
-import Custody
 import Foundation
-import PKCS11
+import Synchronization
 
 /// What the service manager that started the daemon is told (sd_notify(3)): that it is ready, how the token does, and, again
 /// and again, that it lives.
@@ -9,6 +8,7 @@ final class ServiceManager: Sendable {
     private let path: String
     /// In how much time it must hear from the daemon; nil if it does not watch.
     let watchdog: Duration?
+    private let latest = Mutex("")
 
     /// - Parameter path: Of its socket; an abstract one begins with `@`.
     init(path: String, watchdog: Duration?) {
@@ -27,33 +27,47 @@ final class ServiceManager: Sendable {
         return ServiceManager(path: path, watchdog: watchdog)
     }
 
-    /// A daemon whose token is not there is ready all the same: it answers, and goes on trying.
-    func sayReady(_ state: TokenState) { send("READY=1\nSTATUS=\(Self.text(state))") }
+    /// A start that takes longer than the unit allows is not given up for another `duration`.
+    func extendStart(by duration: Duration) { send("EXTEND_TIMEOUT_USEC=\(Int64(duration / .microseconds(1)))") }
 
-    func say(status state: TokenState) { send("STATUS=\(Self.text(state))") }
+    /// A daemon whose token is not there is ready all the same: it answers, and goes on trying.
+    func sayReady(_ status: ServiceStatus) { send("READY=1\nSTATUS=\(remember(status))") }
+
+    /// Says how the daemon does, if that is news.
+    func say(_ status: ServiceStatus) {
+        let before = latest.withLock { $0 }
+        let text = remember(status)
+        if text != before { send("STATUS=\(text)") }
+    }
 
     func sayStopping() { send("STOPPING=1\nSTATUS=shutting down") }
 
     /// Says that the daemon lives, four times in each interval, so that a lost message is none too many, and as long as it does;
     /// returns when the task is cancelled.
     func feedWatchdog(whileAlive isAlive: @Sendable () async -> Bool) async {
-        let pause = watchdog.map { $0 / 4 } ?? .seconds(3_600)
+        guard let watchdog else { return await Self.sleepForGood() }
         while !Task.isCancelled {
-            if watchdog != nil, await isAlive() { send("WATCHDOG=1") }
-            try? await Task.sleep(for: pause)
+            if await isAlive() { send("WATCHDOG=1") }
+            try? await Task.sleep(for: watchdog / 4)
         }
     }
 
-    /// In one line, whatever the token calls itself.
-    private static func text(_ state: TokenState) -> String {
-        let text = switch state {
-        case .ready(let token): "token '\(token.label)' ready"
-        case .degraded(let token, let reason): "token '\(token.label)' degraded: \(reason)"
-        case .recovering: "connecting to the token"
-        case .locked(let error): "token locked, an operator must act: \(error.message)"
-        case .unavailable(let error): "token unavailable, tried again: \(error.message)"
+    /// Says every few seconds how the daemon does; returns when the task is cancelled.
+    func report(every interval: Duration = .seconds(5), _ status: @Sendable () -> ServiceStatus) async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: interval)
+            say(status())
         }
-        return text.replacing("\n", with: " ").replacing("\u{0}", with: " ")
+    }
+
+    private static func sleepForGood() async {
+        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
+    }
+
+    private func remember(_ status: ServiceStatus) -> String {
+        let text = status.text
+        latest.withLock { $0 = text }
+        return text
     }
 
     private func send(_ message: String) {

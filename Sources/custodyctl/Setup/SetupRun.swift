@@ -1,0 +1,34 @@
+import Foundation
+import ToolSupport
+
+/// One thing that `setup` sees to.
+struct SetupStep {
+    let title: String
+    /// What is there already; nil if it has to be made. Must not change anything.
+    let existing: () throws -> String?
+    /// Makes it; returns what to tell the operator.
+    let make: () throws -> String
+}
+
+/// Takes one step after the other and tells of each.
+struct SetupRun {
+    let isDry: Bool
+
+    func take(_ step: SetupStep) throws {
+        if let existing = try step.existing() { return tell("kept", step.title, existing) }
+        guard !isDry else { return tell("would", step.title, nil) }
+        do {
+            tell("done", step.title, try step.make())
+        } catch let error as ToolError {
+            tell("FAILED", step.title, nil)
+            var error = error
+            error.message += "; what is listed above stays, and `custodyctl setup` goes on from there"
+            throw error
+        }
+    }
+
+    private func tell(_ what: String, _ title: String, _ detail: String?) {
+        let column = what.padding(toLength: 7, withPad: " ", startingAt: 0)
+        print(column + Table.printable(title) + (detail.map { ": " + Table.printable($0) } ?? ""))
+    }
+}
