@@ -54,7 +54,12 @@ is() { [ "$(property "$1" ActiveState)" = "$2" ]; }
 has_other_pid() { local pid; pid=$(main_pid); [ "$pid" != 0 ] && [ "$pid" != "$1" ]; }
 restarts() { property custodyd.service NRestarts; }
 
-install_package() { dpkg --install /lab/custody.deb >/tmp/dpkg.log 2>&1 || { cat /tmp/dpkg.log >&2; return 1; }; }
+install_package() {
+  # For programs of a debug build.
+  echo /lab/lib >/etc/ld.so.conf.d/lab.conf
+  ldconfig
+  dpkg --install /lab/custody.deb >/tmp/dpkg.log 2>&1 || { cat /tmp/dpkg.log >&2; return 1; }
+}
 
 # The users of the tests: alice and bob are services with grants, carol may connect and has none, mallory may not even connect.
 make_users() {
