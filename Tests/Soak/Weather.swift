@@ -163,9 +163,10 @@ final class Weather: Sendable {
         } else {
             try site.token.directory.write("pin", SoftHSMToken.userPIN + "\n")
             do {
-                try await site.custodyctl("reload")
+                // Another operator may be trying a broken configuration at this moment: then nothing is reloaded.
+                try await eventually("a reload") { (try? await site.custodyctl("reload")) != nil }
             } catch {
-                book.violation(.wrong, "custodyctl reload: \(error)")
+                book.violation(.wrong, "custodyctl reload, after the PIN was put right: \(error)")
             }
         }
         world.calm("PIN refused", kind: "PIN refused")
