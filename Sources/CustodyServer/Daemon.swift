@@ -44,9 +44,9 @@ public struct Daemon: Service, CustomStringConvertible {
         let manager = ServiceManager.ofEnvironment()
         let pace = Mutex(OperationPace())
         let status: @Sendable () -> ServiceStatus = { [custodian] in
-            let activity = custodian.activity
-            return ServiceStatus(
-                token: custodian.tokenState, keys: activity.keys, rate: pace.withLock { $0.rate(activity.operations) })
+            // Counted under the lock: any thread may say how the token does.
+            let rate = pace.withLock { $0.rate(custodian.activity.operations) }
+            return ServiceStatus(token: custodian.tokenState, keys: custodian.activity.keys, rate: rate)
         }
         connection.onStateChange { _ in manager?.say(status()) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -91,7 +91,8 @@ public struct Daemon: Service, CustomStringConvertible {
             await tasks.next()
             tasks.cancelAll()
         }
-        manager?.sayStopping()
+        // What is under way, the module's end and the connections may each take as long as a drain, or a little longer.
+        manager?.sayStopping(within: configuration.server.drain * 5 + .seconds(10))
         log.notice("shutting down")
         hangup.cancel()
         door.close()

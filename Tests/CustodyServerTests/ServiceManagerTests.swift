@@ -29,8 +29,8 @@ import Testing
         // No news.
         manager.say(locked)
         #expect(try socket.receive() == "STATUS=token locked, an operator must act: the token refused the PIN")
-        manager.sayStopping()
-        #expect(try socket.receive() == "STOPPING=1\nSTATUS=shutting down")
+        manager.sayStopping(within: .seconds(35))
+        #expect(try socket.receive() == "STOPPING=1\nSTATUS=shutting down\nEXTEND_TIMEOUT_USEC=35000000")
     }
 
     @Test func ratesAreOfTheTimeBetweenTwoReports() {
@@ -40,6 +40,7 @@ import Testing
         #expect(pace.rate(1_000, now: start) == nil)
         #expect(pace.rate(1_500, now: start + .seconds(5)) == 100)
         #expect(pace.rate(1_500, now: start + .seconds(6)) == 0)
+        #expect(pace.rate(1_499, now: start + .seconds(7)) == nil)
     }
 
     @Test func theWatchdogIsFedWhileTheDaemonLives() async throws {
@@ -80,8 +81,8 @@ import Testing
 
     /// A manager that is gone, or a path that is none, must not hold anything up.
     @Test func nobodyNeedListen() {
-        ServiceManager(path: directory.file("nobody"), watchdog: nil).sayStopping()
-        ServiceManager(path: String(repeating: "x", count: 500), watchdog: nil).sayStopping()
-        ServiceManager(path: "@custody-nobody-\(getpid())", watchdog: nil).sayStopping()
+        ServiceManager(path: directory.file("nobody"), watchdog: nil).sayStopping(within: .zero)
+        ServiceManager(path: String(repeating: "x", count: 500), watchdog: nil).sayStopping(within: .zero)
+        ServiceManager(path: "@custody-nobody-\(getpid())", watchdog: nil).sayStopping(within: .zero)
     }
 }

@@ -52,6 +52,25 @@ import Testing
         _ = try daemon.audit()
     }
 
+    /// The thread of a batch is given up in the first of its slices and comes back in time: others do the rest of it.
+    @Test func aBatchOutlivesTheThreadThatBeganWithIt() async throws {
+        let faults = try FaultModule()
+        let daemon = try await RunningDaemon.start(faults: faults, tokenLines: Self.quick)
+        try await daemon.withClient { client in
+            let hang = faults.arm(.hangs(), on: .encrypt, times: 1)
+            async let answers = client.batch((0..<60).map { .wrap(SecretBytes([UInt8($0)]), key: "root", context: [:]) })
+            try await eventually("a thread that is given up") { try await client.status().token.health.hungThreads == 1 }
+            hang.clear()
+            let all = try await answers
+            #expect(all.count == 60)
+            for (number, answer) in all.enumerated() {
+                guard case .wrapped(let wrapped) = try answer.get() else { throw TimedOut("a blob", after: .zero) }
+                #expect(try await client.unwrap(wrapped.blob).plaintext.exposed() == [UInt8(number)])
+            }
+        }
+        #expect(try daemon.audit().count { $0["operation"] as? String == "wrap" } == 60)
+    }
+
     /// What the hung thread had taken along and not begun is done by its successor; what it had begun is answered by itself
     /// if it returns in time.
     @Test func onlyTheHungCallItselfWaits() async throws {

@@ -170,7 +170,7 @@ final class TokenPool<Work: TokenWork>: Sendable {
         }
         // If the watch has not come to it yet.
         strand(thread, index)
-        state.withLock { $0.stranded[ObjectIdentifier(thread)] = nil }
+        unstrand(thread)
     }
 
     private func serve(_ index: Int, _ thread: CallingThread) {
@@ -202,6 +202,21 @@ final class TokenPool<Work: TokenWork>: Sendable {
         if wakeWorker { workAvailable.signal() }
         // Nobody waits for it at the end.
         if isStopping { placeEmptied.signal() }
+    }
+
+    /// The thread has come back, and ends. What it did a slice of and has more to do is done by others.
+    private func unstrand(_ thread: CallingThread) {
+        let (left, wakeWorker): ([Work], Bool) = state.withLock { state in
+            let left = (state.stranded.removeValue(forKey: ObjectIdentifier(thread)) ?? []).filter(\.isWaiting)
+            // The others may have ended already.
+            guard !state.isStopping else { return (left, false) }
+            for work in left { state.queue.resume(work, of: work.user, weight: min(work.weight, slice)) }
+            let wakeWorker = state.idleWorkers > 0 && !left.isEmpty
+            if wakeWorker { state.idleWorkers -= 1 }
+            return ([], wakeWorker)
+        }
+        if wakeWorker { workAvailable.signal() }
+        for work in left { work.abandon() }
     }
 
     /// Waits for work; nil when the pool has stopped and the queue is empty, or when the thread was given up.

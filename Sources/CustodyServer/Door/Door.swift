@@ -74,16 +74,18 @@ final class Door: Sendable {
 
     /// Ends every connection when what has arrived is answered; one whose client does not read that is closed after `patience`.
     func closeConnections(within patience: Duration) async {
-        let channels = state.withLock { Array($0.channels.values) }
         for channel in channels { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { for channel in channels { try? await channel.closeFuture.get() } }
+            // Some that were accepted just before the end may still be on their way here.
+            group.addTask { while let channel = self.channels.first { try? await channel.closeFuture.get() } }
             group.addTask { try? await Task.sleep(for: patience) }
             await group.next()
             for channel in channels { channel.close(promise: nil) }
             group.cancelAll()
         }
     }
+
+    private var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
 
     // MARK: The accepting thread
 
@@ -216,7 +218,7 @@ final class Door: Sendable {
             self.state.withLock { $0.channels[client.number] = nil }
             self.budget.releaseConnection(of: client.account)
         }
-        if isClosed { channel.close(promise: nil) }
+        if isClosed { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }
     }
 }
 

@@ -11,10 +11,12 @@ public struct JournalLogHandler: LogHandler {
     private final class Journal: Sendable {
         private let descriptor: Int32
         private let path: String
-        private let lost = Mutex(0)
+        /// How many lines were lost, and until when none is tried.
+        private let lost = Mutex<(count: Int, until: ContinuousClock.Instant?)>((0, nil))
 
-        /// A journal that does not read holds nobody up for longer: the event loop logs too.
+        /// A journal that does not read holds nobody up for longer than this in each second: the event loop logs too.
         private static let patienceMilliseconds: Int32 = 100
+        private static let pause = Duration.seconds(1)
 
         init?(path: String) {
             descriptor = csystem_journal_open(Self.patienceMilliseconds)
@@ -25,9 +27,25 @@ public struct JournalLogHandler: LogHandler {
         deinit { close(descriptor) }
 
         func send(_ fields: [(name: String, value: String)]) {
-            let missing = lost.withLock { $0 }
+            let now = ContinuousClock.now
+            // Taken, so that one line alone tells of them.
+            let missing: Int? = lost.withLock { lost in
+                if let until = lost.until, now < until {
+                    lost.count += 1
+                    return nil
+                }
+                defer { lost.count = 0 }
+                return lost.count
+            }
+            guard let missing else { return }
+            let start = ContinuousClock.now
             let isSent = transmit(missing == 0 ? fields : fields + [("CUSTODY_LOST_LINES", "\(missing)")])
-            lost.withLock { $0 = isSent ? max(0, $0 - missing) : $0 + 1 }
+            // One that is not there refuses at once and costs nothing.
+            let isSlow = start.duration(to: .now) > .milliseconds(50)
+            lost.withLock { lost in
+                lost.until = isSent || !isSlow ? nil : .now + Self.pause
+                if !isSent { lost.count += missing + 1 }
+            }
         }
 
         private func transmit(_ fields: [(name: String, value: String)]) -> Bool {

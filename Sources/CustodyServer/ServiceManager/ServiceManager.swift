@@ -40,7 +40,10 @@ final class ServiceManager: Sendable {
         if text != before { send("STATUS=\(text)") }
     }
 
-    func sayStopping() { send("STOPPING=1\nSTATUS=shutting down") }
+    /// - Parameter duration: What it may take, whatever the unit allows.
+    func sayStopping(within duration: Duration) {
+        send("STOPPING=1\nSTATUS=shutting down\nEXTEND_TIMEOUT_USEC=\(Int64(duration / .microseconds(1)))")
+    }
 
     /// Says that the daemon lives, four times in each interval, so that a lost message is none too many, and as long as it does;
     /// returns when the task is cancelled.

@@ -33,7 +33,7 @@ struct OperationPace {
     /// Operations a second since the last call.
     mutating func rate(_ count: UInt64, now: ContinuousClock.Instant = .now) -> Double? {
         defer { latest = (count, now) }
-        guard let latest, now > latest.at else { return nil }
-        return Double(count &- latest.count) / (latest.at.duration(to: now) / .seconds(1))
+        guard let latest, now > latest.at, count >= latest.count else { return nil }
+        return Double(count - latest.count) / (latest.at.duration(to: now) / .seconds(1))
     }
 }

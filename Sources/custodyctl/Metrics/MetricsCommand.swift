@@ -27,8 +27,14 @@ struct MetricsCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard let listen else {
-            let report = try await client.withClient(common) { client throws(CustodyClientError) in try await client.metrics() }
-            return print(PrometheusText(report).text, terminator: "")
+            do {
+                let report = try await client.withClient(common) { client throws(CustodyClientError) in try await client.metrics() }
+                return print(PrometheusText(report).text, terminator: "")
+            } catch {
+                // A file that a collector reads must not go on saying that all is well.
+                print(PrometheusText.down, terminator: "")
+                throw error
+            }
         }
         let address = try MetricsServer.Address(listen)
         try await client.withLongLivedClient(common) { client in
@@ -44,6 +50,8 @@ struct MetricsCommand: AsyncParsableCommand {
 private actor Scraper {
     private let client: CustodyClient
     private var latest: (text: String, at: ContinuousClock.Instant)?
+    /// The one that asks now, for all who come meanwhile.
+    private var asking: Task<String, Never>?
     private var isFailing = false
 
     init(_ client: CustodyClient) { self.client = client }
@@ -51,18 +59,26 @@ private actor Scraper {
     var text: String {
         get async {
             if let latest, latest.at.duration(to: .now) < .seconds(1) { return latest.text }
-            let text: String
-            do throws(CustodyClientError) {
-                text = PrometheusText(try await client.metrics()).text
-                isFailing = false
-            } catch {
-                // Once for each outage, not for each scrape.
-                if !isFailing { Output.complain("the daemon can't be asked: \(ToolError(error).message)") }
-                isFailing = true
-                text = PrometheusText.down
-            }
+            if let asking { return await asking.value }
+            let task = Task { await ask() }
+            asking = task
+            let text = await task.value
+            asking = nil
             latest = (text, .now)
             return text
+        }
+    }
+
+    private func ask() async -> String {
+        do throws(CustodyClientError) {
+            let text = PrometheusText(try await client.metrics()).text
+            isFailing = false
+            return text
+        } catch {
+            // Once for each outage, not for each scrape.
+            if !isFailing { Output.complain("the daemon can't be asked: \(ToolError(error).message)") }
+            isFailing = true
+            return PrometheusText.down
         }
     }
 }

@@ -6,15 +6,18 @@ import SecureMemory
 import ToolSupport
 
 /// The steps of `setup`, in their order: whatever a later one needs, an earlier one has made. The PIN is kept before the token
-/// gets it, so that an end at any moment loses nothing.
+/// gets it, and each step looks at what there really is: so an end at any moment loses nothing, and the next run goes on.
 final class Setup {
     private let plan: SetupPlan
-    private let host: HostFiles
-    private var knownPIN: SecretBytes?
+    private let host = HostFiles()
+    private let pins: SetupPINs
+    /// The daemon reads its credential at its start only.
+    private var hasNewCredential = false
 
     init(_ plan: SetupPlan) {
         self.plan = plan
-        host = HostFiles()
+        pins = SetupPINs(plan)
+        host.removeLoans()
     }
 
     var steps: [SetupStep] {
@@ -25,20 +28,20 @@ final class Setup {
             + [socket, check]
     }
 
+    private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
     // MARK: The host
 
     private var accounts: SetupStep {
         SetupStep(
             title: "user \(SetupPlan.daemonUser), group \(SetupPlan.clientGroup), folders",
-            existing: {
+            existing: { [self] in
                 let folders = ["/etc/custody", "/var/lib/custody", "/var/log/custody", "/run/custody"]
-                guard getpwnam(SetupPlan.daemonUser) != nil, getgrnam(SetupPlan.clientGroup) != nil,
-                    folders.allSatisfy({ FileManager.default.fileExists(atPath: $0) })
-                else { return nil }
-                return "there"
+                let isThere = getpwnam(SetupPlan.daemonUser) != nil && getgrnam(SetupPlan.clientGroup) != nil && folders.allSatisfy(exists)
+                return isThere ? "there" : nil
             },
-            make: {
-                guard FileManager.default.fileExists(atPath: "/usr/lib/sysusers.d/custody.conf") else {
+            make: { [self] in
+                guard exists("/usr/lib/sysusers.d/custody.conf") else {
                     throw ToolError("not-installed", "custody's units are not installed here; install the package first")
                 }
                 try HostCommand("systemd-sysusers", "custody.conf").succeed()
@@ -50,14 +53,22 @@ final class Setup {
     private var softHSM: SetupStep {
         SetupStep(
             title: "SoftHSM's configuration \(SetupPlan.softHSMConfiguration)",
-            existing: { FileManager.default.fileExists(atPath: SetupPlan.softHSMConfiguration) ? "there" : nil },
-            make: { [host] in
-                let folder = "/var/lib/custody/softhsm/tokens"
-                try HostCommand("install", "-d", "-m", "0700", "-o", SetupPlan.daemonUser, "-g", SetupPlan.daemonUser, "/var/lib/custody/softhsm", folder).succeed()
-                try host.write(
-                    "# A SoftHSM of Custody's own.\ndirectories.tokendir = \(folder)\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-                    to: SetupPlan.softHSMConfiguration, mode: 0o640, group: SetupPlan.daemonUser)
-                return "tokens in \(folder)"
+            existing: { [self] in exists(SetupPlan.softHSMConfiguration) ? "there" : nil },
+            make: { [self] in
+                let user = SetupPlan.daemonUser
+                for folder in ["/var/lib/custody/softhsm", SetupPlan.softHSMTokens] {
+                    try HostCommand("install", "-d", "-m", "0700", "-o", user, "-g", user, folder).succeed()
+                }
+                let text = """
+                    # A SoftHSM of Custody's own.
+                    directories.tokendir = \(SetupPlan.softHSMTokens)
+                    objectstore.backend = file
+                    log.level = ERROR
+                    slots.removable = false
+
+                    """
+                try host.write(text, to: SetupPlan.softHSMConfiguration, mode: 0o640, group: user)
+                return "tokens in \(SetupPlan.softHSMTokens)"
             })
     }
 
@@ -65,20 +76,26 @@ final class Setup {
         let path = Configuration.defaultPath
         return SetupStep(
             title: "configuration \(path)",
-            existing: { [plan] in
-                guard FileManager.default.fileExists(atPath: path) else { return nil }
-                let found = try Configuration(contentsOf: path)
-                guard found.token.module == plan.module, found.token.uri == (try TokenURI(plan.tokenURI)) else {
+            existing: { [self] in
+                guard exists(path) else { return nil }
+                let found = try Configuration(contentsOf: path).token
+                guard found.module == plan.module, found.uri == (try TokenURI(plan.tokenURI)) else {
                     throw ToolError(
                         "configuration-differs",
-                        "\(path) is there and says module \(found.token.module), \(found.token.uri): give the same to setup, or move the file away")
+                        "\(path) is there and says module \(found.module), \(found.uri): give the same to setup, or move the file away")
+                }
+                guard found.pin.path.hasSuffix("/\(SetupPlan.credential)") else {
+                    throw ToolError(
+                        "configuration-differs",
+                        "\(path) is there and takes the PIN from \(found.pin.path): say `pin-credential = \"\(SetupPlan.credential)\"` under [token] instead")
                 }
                 return "as it is; grants of this command's --service-user are not added to it"
             },
-            make: { [plan, host] in
+            make: { [self] in
                 _ = try Configuration(plan.configuration, file: path)
                 try host.write(plan.configuration, to: path, mode: 0o640, group: SetupPlan.daemonUser)
-                return plan.serviceUsers.isEmpty ? "without a grant for anybody's service" : "grants for \(plan.serviceUsers.joined(separator: ", "))"
+                let users = plan.serviceUsers.joined(separator: ", ")
+                return users.isEmpty ? "without a grant for anybody's service" : "grants for \(users)"
             })
     }
 
@@ -96,12 +113,10 @@ final class Setup {
     }
 
     private var socket: SetupStep {
-        SetupStep(
+        func says(_ verb: String) throws -> Bool { try HostCommand("systemctl", verb, "--quiet", "custodyd.socket").run().isSuccess }
+        return SetupStep(
             title: "custodyd.socket",
-            existing: {
-                try HostCommand("systemctl", "is-enabled", "--quiet", "custodyd.socket").run().isSuccess
-                    && HostCommand("systemctl", "is-active", "--quiet", "custodyd.socket").run().isSuccess ? "enabled and listening" : nil
-            },
+            existing: { try says("is-enabled") && says("is-active") ? "enabled and listening" : nil },
             make: {
                 try HostCommand("systemctl", "daemon-reload").succeed()
                 try HostCommand("systemctl", "enable", "--now", "custodyd.socket").succeed()
@@ -109,23 +124,48 @@ final class Setup {
             })
     }
 
+    private var check: SetupStep {
+        SetupStep(title: "check", existing: { nil }, make: { [self] in
+            if hasNewCredential { try HostCommand("systemctl", "try-restart", "custodyd.service").succeed() }
+            let arguments = ["status", "--json", "--config", Configuration.defaultPath, "--deadline-ms", "30000"]
+            // The first who asks has systemd start the daemon, and a slow HSM takes its time to log in.
+            for _ in 0..<240 {
+                let answer = try HostCommand(custodyctl: arguments, asDaemon: false).run()
+                if answer.isSuccess { return "custodyd serves" }
+                let state = try? Self.decode(StatusAnswer.self, from: Data(answer.bytes)).token.state
+                guard state == "recovering" else { throw Self.notServing(answer) }
+                Thread.sleep(forTimeInterval: 0.25)
+            }
+            throw ToolError(
+                "not-serving", "custodyd has been connecting to the HSM for a minute; `journalctl -u custodyd` says more",
+                exit: ToolExit.unavailable)
+        })
+    }
+
+    private static func notServing(_ answer: HostCommand.Result) -> ToolError {
+        let document = try? Self.decode(StatusAnswer.self, from: Data(answer.bytes))
+        let said = document?.token.detail ?? answer.errors.trimmingCharacters(in: .whitespacesAndNewlines)
+        return ToolError(
+            "not-serving", "custodyd does not serve: \(said.isEmpty ? "`custodyctl status` says why" : said)", exit: ToolExit.unavailable)
+    }
+
     // MARK: The token
 
     private var credential: SetupStep {
         SetupStep(
             title: "the PIN as credential \(SetupPlan.credential)",
-            existing: { FileManager.default.fileExists(atPath: SetupPlan.credentialFile) ? "there" : nil },
+            existing: { [self] in
+                guard pins.isKept else { return nil }
+                try pins.checkThatKeptIsMeant()
+                return "there"
+            },
             make: { [self] in
-                let isThere = try hasToken()
-                let pin = try choosePIN(isNew: !isThere)
-                // A wrong one would lock the token from custodyd's side.
-                if isThere { try prove(pin) }
-                try HostCommand("install", "-d", "-m", "0700", "/etc/credstore.encrypted").succeed()
-                try HostCommand("systemd-creds", "encrypt", "--name=\(SetupPlan.credential)", "-", SetupPlan.credentialFile)
-                    .succeed(input: pin.exposed())
-                chmod(SetupPlan.credentialFile, 0o600)
-                sync()
-                knownPIN = pin
+                let isThere = try state() == .ready
+                let pin = try pins.choose(isNew: !isThere)
+                // Logs in once: a wrong one would end up as custodyd's, and lock the token.
+                if isThere { _ = try custodyctl(["key", "list", "--json"], pin: pin) }
+                try pins.keep(pin)
+                hasNewCredential = true
                 return "encrypted for this host in \(SetupPlan.credentialFile)"
             })
     }
@@ -133,52 +173,64 @@ final class Setup {
     private var token: SetupStep {
         SetupStep(
             title: "token '\(plan.label)'",
-            existing: { [self] in try hasToken() ? "initialised" : nil },
+            existing: { [self] in try state() == .ready ? "initialised" : nil },
             make: { [self] in
-                let (soPIN, remark) = try securityOfficerPIN()
-                let file = try host.lend(soPIN)
-                defer { unlink(file) }
-                _ = try custodyctl(["token", "init", "--label", plan.label, "--so-pin-file", file], pin: try pin())
-                return "initialised" + remark
+                let (officer, remark) = try pins.officer()
+                let isThere = try state() == .withoutUserPIN
+                return try host.lending(officer) { file in
+                    if isThere {
+                        // As if somebody had been interrupted between the two.
+                        _ = try custodyctl(["token", "set-pin", "--so-pin-file", file], pin: try pins.kept(), flag: "--new-pin-fd")
+                        return "its user PIN set" + remark
+                    }
+                    _ = try custodyctl(["token", "init", "--label", plan.label, "--so-pin-file", file], pin: try pins.kept())
+                    return "initialised" + remark
+                }
             })
     }
 
     private var auditKey: SetupStep {
         SetupStep(title: "the key that vouches for the audit log", existing: { nil }, make: { [self] in
-            let made = try JSONDecoder().decode(AuditKeyAnswer.self, from: Data(custodyctl(["audit", "init", "--json"], pin: pin()).utf8))
-            return made.made ? "made" : "there"
+            let answer = try custodyctl(["audit", "init", "--json"], pin: pins.kept())
+            return try Self.decode(AuditKeyAnswer.self, from: Data(answer)).made ? "made" : "there"
         })
     }
 
     private var rootKey: SetupStep {
         SetupStep(title: "root key '\(plan.key)'", existing: { nil }, make: { [self] in
-            let list = try JSONDecoder().decode(KeysAnswer.self, from: Data(custodyctl(["key", "list", "--json"], pin: pin()).utf8))
-            if list.keys.contains(where: { $0.name == plan.key }) { return "there" }
-            _ = try custodyctl(["key", "generate", plan.key], pin: pin())
-            return "made in the token; it can't leave it"
-        })
-    }
-
-    private var check: SetupStep {
-        SetupStep(title: "check", existing: { nil }, make: {
-            // The first who asks has systemd start the daemon.
-            let answer = try HostCommand(custodyctl: ["status", "--json", "--config", Configuration.defaultPath, "--deadline-ms", "60000"]).run()
-            guard answer.isSuccess else {
-                let why = answer.errors.trimmingCharacters(in: .whitespacesAndNewlines)
-                throw ToolError(
-                    "not-serving", "custodyd does not serve yet: \(why.isEmpty ? "`custodyctl status` and `journalctl -u custodyd` say why" : why)", exit: ToolExit.unavailable)
+            let answer = try custodyctl(["key", "list", "--json"], pin: pins.kept())
+            let found = try Self.decode(KeysAnswer.self, from: Data(answer)).keys.first { $0.name == plan.key }
+            guard let found else {
+                _ = try custodyctl(["key", "generate", plan.key], pin: pins.kept())
+                return "made in the token; it can't leave it"
             }
-            return "custodyd serves"
+            guard found.versions.contains(where: \.wraps) else {
+                throw ToolError(
+                    "key-not-usable",
+                    "the key '\(plan.key)' is there, and no version of it wraps: `custodyctl key show \(plan.key)` says why; `custodyctl key enable` or `custodyctl key rotate` gives it one that does")
+            }
+            return "there"
         })
     }
 
-    // MARK: PINs
+    // MARK: What custodyctl answers
 
-    private struct Slots: Decodable {
+    private enum TokenPresence { case absent, withoutUserPIN, ready }
+
+    private struct StatusAnswer: Decodable {
+        struct Token: Decodable {
+            let state: String
+            let detail: String?
+        }
+        let token: Token
+    }
+
+    private struct SlotsAnswer: Decodable {
         struct Slot: Decodable {
             struct Token: Decodable {
                 let label: String
                 let initialized: Bool
+                let userPinInitialized: Bool
             }
             let token: Token?
         }
@@ -188,56 +240,30 @@ final class Setup {
     private struct AuditKeyAnswer: Decodable { let made: Bool }
 
     private struct KeysAnswer: Decodable {
-        struct Key: Decodable { let name: String }
+        struct Key: Decodable {
+            struct Version: Decodable { let wraps: Bool }
+            let name: String
+            let versions: [Version]
+        }
         let keys: [Key]
     }
 
+    private static func decode<Answer: Decodable>(_ type: Answer.Type, from data: Data) throws -> Answer {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(type, from: data)
+    }
+
     /// Without a configuration there is no telling.
-    private func hasToken() throws -> Bool {
-        guard FileManager.default.fileExists(atPath: Configuration.defaultPath), geteuid() == 0 else { return false }
-        let answer = try JSONDecoder().decode(Slots.self, from: Data(custodyctl(["slot", "list", "--json"], pin: nil).utf8))
-        return answer.slots.contains { $0.token?.label == plan.label && $0.token?.initialized == true }
+    private func state() throws -> TokenPresence {
+        guard exists(Configuration.defaultPath), geteuid() == 0 else { return .absent }
+        let answer = try Self.decode(SlotsAnswer.self, from: Data(custodyctl(["slot", "list", "--json"], pin: nil)))
+        let token = answer.slots.compactMap(\.token).first { $0.label == plan.label && $0.initialized }
+        return token.map { $0.userPinInitialized ? .ready : .withoutUserPIN } ?? .absent
     }
 
-    private func custodyctl(_ arguments: [String], pin: SecretBytes?) throws(ToolError) -> String {
-        let common = ["--config", Configuration.defaultPath] + (pin == nil ? [] : ["--pin-fd", "0"])
-        return try HostCommand(custodyctl: arguments + common).succeed(input: pin?.exposed() ?? [])
-    }
-
-    /// Logs in once.
-    private func prove(_ pin: SecretBytes) throws(ToolError) { _ = try custodyctl(["key", "list", "--json"], pin: pin) }
-
-    /// The PIN that is kept for the daemon.
-    private func pin() throws -> SecretBytes {
-        if let knownPIN { return knownPIN }
-        let text = try HostCommand("systemd-creds", "decrypt", "--name=\(SetupPlan.credential)", SetupPlan.credentialFile, "-").succeed()
-        let pin = SecretBytes(Array(text.utf8))
-        knownPIN = pin
-        return pin
-    }
-
-    private func choosePIN(isNew: Bool) throws -> SecretBytes {
-        if let file = plan.pinFile { return try PINSource(path: file).read() }
-        if isNew { return SecretBytes(Self.randomPIN()) }
-        guard let pin = try Terminal.secret("user PIN of token '\(plan.label)': ") else {
-            throw ToolError("pin-unavailable", "the token '\(plan.label)' is there already: give its user PIN with --pin-file", exit: ToolExit.configuration)
-        }
-        return pin
-    }
-
-    /// Kept on this host until an operator takes it away: without it nobody unlocks a PIN.
-    private func securityOfficerPIN() throws -> (SecretBytes, String) {
-        if plan.securityOfficer.isGiven { return (try plan.securityOfficer.read(), "") }
-        let path = "/etc/custody/so.pin"
-        if !FileManager.default.fileExists(atPath: path) {
-            try host.write(String(decoding: Self.randomPIN(), as: UTF8.self) + "\n", to: path, mode: 0o400, group: "root")
-        }
-        return (try PINSource(path: path).read(), "; the security officer's PIN is in \(path): TAKE IT AWAY to a safe place")
-    }
-
-    /// 100 bits, of letters and digits that nobody mistakes for others.
-    private static func randomPIN() -> [UInt8] {
-        let letters = Array("abcdefghijkmnpqrstuvwxyz23456789".utf8)
-        return (0..<20).map { _ in letters[Int.random(in: 0..<letters.count)] }
+    private func custodyctl(_ arguments: [String], pin: SecretBytes?, flag: String = "--pin-fd") throws(ToolError) -> [UInt8] {
+        let common = ["--config", Configuration.defaultPath] + (pin == nil ? [] : [flag, "0"])
+        return try HostCommand(custodyctl: arguments + common, asDaemon: true).succeed(input: pin)
     }
 }

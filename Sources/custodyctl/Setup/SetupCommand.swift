@@ -52,7 +52,7 @@ struct SetupCommand: ParsableCommand {
         let plan = try SetupPlan(
             module: ask("The HSM's PKCS#11 library", module, SetupPlan.softHSM()),
             label: ask("The token's label", label, "custody"), key: ask("The first root key's name", key, "root"),
-            serviceUsers: try users(), pinFile: pinFile, securityOfficer: securityOfficer.reader(isNew: true))
+            serviceUsers: try users(), pinFile: pinFile, securityOfficer: securityOfficer.reader(isNew: true), mayAsk: !yes)
         let run = SetupRun(isDry: dryRun)
         try Setup(plan).steps.forEach(run.take)
         print(dryRun ? "\nNothing was changed." : Self.farewell(plan))

@@ -8,6 +8,7 @@ struct SetupPlan {
     static let daemonUser = "custody"
     static let clientGroup = "custody-clients"
     static let softHSMConfiguration = "/etc/custody/softhsm2.conf"
+    static let softHSMTokens = "/var/lib/custody/softhsm/tokens"
     /// Where the PIN is kept for systemd, and what the unit calls it.
     static let credential = "custody.pin.encrypted"
     static let credentialFile = "/etc/credstore.encrypted/custody.pin.encrypted"
@@ -18,10 +19,12 @@ struct SetupPlan {
     let serviceUsers: [String]
     let pinFile: String?
     let securityOfficer: PINReader
+    /// Whether somebody is there to be asked for the PIN of a token.
+    let mayAsk: Bool
 
     /// - Throws: ``ToolError`` for what can't be right, before anything is done.
     init(
-        module: String, label: String, key: String, serviceUsers: [String], pinFile: String?, securityOfficer: PINReader
+        module: String, label: String, key: String, serviceUsers: [String], pinFile: String?, securityOfficer: PINReader, mayAsk: Bool
     ) throws(ToolError) {
         func wrong(_ message: String) -> ToolError { ToolError("usage", message, exit: ToolExit.usage) }
         guard module.hasPrefix("/"), FileManager.default.fileExists(atPath: module) else {
@@ -40,12 +43,13 @@ struct SetupPlan {
         self.serviceUsers = serviceUsers
         self.pinFile = pinFile
         self.securityOfficer = securityOfficer
+        self.mayAsk = mayAsk
     }
 
     /// Where Debian has SoftHSM; nil if it is not installed.
     static func softHSM() -> String? {
-        let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so"]
-        return places.first { FileManager.default.fileExists(atPath: $0) }
+        ["/usr/lib/softhsm", "/usr/lib/x86_64-linux-gnu/softhsm", "/usr/lib/aarch64-linux-gnu/softhsm"].map { $0 + "/libsofthsm2.so" }
+            .first { FileManager.default.fileExists(atPath: $0) }
     }
 
     /// A SoftHSM needs a folder for its tokens and a configuration that names it.

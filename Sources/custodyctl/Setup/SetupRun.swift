@@ -1,3 +1,5 @@
+import Custody
+import CustodyServer
 import Foundation
 import ToolSupport
 
@@ -15,15 +17,15 @@ struct SetupRun {
     let isDry: Bool
 
     func take(_ step: SetupStep) throws {
-        if let existing = try step.existing() { return tell("kept", step.title, existing) }
-        guard !isDry else { return tell("would", step.title, nil) }
         do {
+            if let existing = try step.existing() { return tell("kept", step.title, existing) }
+            guard !isDry else { return tell("would", step.title, nil) }
             tell("done", step.title, try step.make())
-        } catch let error as ToolError {
+        } catch {
             tell("FAILED", step.title, nil)
-            var error = error
-            error.message += "; what is listed above stays, and `custodyctl setup` goes on from there"
-            throw error
+            var failure = ToolError(error)
+            failure.message += "; what is listed above stays, and `custodyctl setup` goes on from there"
+            throw failure
         }
     }
 

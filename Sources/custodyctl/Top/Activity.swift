@@ -26,7 +26,7 @@ struct Activity {
         var byOperation: [String: [String: Double]] = [:]
         for counter in report.counters {
             let series = Series(counter.name, counter.labels)
-            let rate = Double(counter.value &- (old[series] ?? 0)) / seconds
+            let rate = Double(Self.growth(old[series] ?? 0, counter.value)) / seconds
             switch counter.name {
             case "custody_operations_total":
                 byOperation[series["operation"], default: [:]][series["outcome"], default: 0] += rate
@@ -38,14 +38,16 @@ struct Activity {
         operations = byOperation.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
 
         let bounds = report.bucketBoundsNs.map { Double($0) / 1_000_000_000 }
-        let oldCounts = Dictionary((before?.histograms ?? []).map { (Series($0.name, $0.labels), $0.counts) }) { first, _ in first }
+        let oldCounts = Dictionary((before?.histograms ?? []).map { (Series($0.name, $0.labels), $0.counts) }) { one, _ in one }
         for histogram in report.histograms {
             let series = Series(histogram.name, histogram.labels)
-            let counts = zip(histogram.counts, oldCounts[series] ?? Array(repeating: 0, count: histogram.counts.count)).map { $0 &- $1 }
-            let total = counts.reduce(0, &+)
+            let before = oldCounts[series] ?? Array(repeating: 0, count: histogram.counts.count)
+            let counts = zip(before, histogram.counts).map(Self.growth)
+            let total = counts.reduce(0, +)
             guard total > 0 else { continue }
             let latency = Latency(
-                rate: Double(total) / seconds, p50: Self.quantile(0.5, of: counts, bounds), p99: Self.quantile(0.99, of: counts, bounds))
+                rate: Double(total) / seconds, p50: Self.quantile(0.5, of: counts, bounds),
+                p99: Self.quantile(0.99, of: counts, bounds))
             switch histogram.name {
             case "custody_operation_seconds": latencies[series["operation"]] = latency
             case "custody_pkcs11_call_seconds": calls.append((series["function"], latency))
@@ -54,6 +56,9 @@ struct Activity {
         }
         calls.sort { ($1.1.rate, $0.0) < ($0.1.rate, $1.0) }
     }
+
+    /// A count that fell began anew.
+    private static func growth(_ before: UInt64, _ now: UInt64) -> UInt64 { now >= before ? now - before : now }
 
     /// Where a fraction of the values lies below: within the bucket in proportion, as Prometheus' histogram_quantile does.
     static func quantile(_ fraction: Double, of counts: [UInt64], _ bounds: [Double]) -> Double {

@@ -11,7 +11,7 @@ struct TopView {
     ///   - seconds: How long ago that was.
     init(_ report: WireStatusReport, since before: WireStatusReport?, seconds: Double?) {
         // After a restart the counts begin anew.
-        let isSameLife = before.map { $0.uptimeMs <= report.uptimeMs } ?? false
+        let isSameLife = before.map { Self.isOneLife($0.uptimeMs, report.uptimeMs, seconds ?? 0) } ?? false
         let (old, seconds) = isSameLife ? (before?.metrics, seconds ?? 1) : (nil, max(Double(report.uptimeMs) / 1_000, 0.001))
         let activity = Activity(report.metrics, since: old, seconds: seconds)
         var lines = Self.head(report, since: isSameLife ? before : nil, seconds: seconds)
@@ -24,22 +24,30 @@ struct TopView {
         self.lines = lines
     }
 
+    /// Whether a daemon that was up so long is the one that is up so long now, so many seconds later.
+    static func isOneLife(_ before: UInt64, _ now: UInt64, _ seconds: Double) -> Bool {
+        now >= before && abs(Double(now - before) / 1_000 - seconds) < max(0.5, seconds / 2)
+    }
+
     private static func head(_ report: WireStatusReport, since before: WireStatusReport?, seconds: Double) -> [String] {
         let token = report.token
         let state = StatusDocument.name(token.state)
         let name = token.label.isEmpty ? "" : " '\(Table.printable(token.label))'"
         let audit = report.audit
         let lag = audit.sequence - min(audit.checkpointSequence, audit.sequence)
-        let written = before.map { Double(audit.sequence &- $0.audit.sequence) / seconds }
+        let written = before.map { Double(audit.sequence - min($0.audit.sequence, audit.sequence)) / seconds }
         let door = report.door
         var lines = [
             "custodyd \(report.serverVersion), up \(duration(report.uptimeMs))",
-            "token    \(state)\(name) for \(since(token.sinceMs)); canary \(milliseconds(Double(token.health.canaryUs) / 1_000_000)); "
-                + "\(token.health.losses) losses; \(token.health.hungThreads) of \(token.health.hungThreadsLimit) threads hang",
-            "queue    \(report.queued) of \(report.queueLimit) waiting for \(report.sessions) \(report.sessions == 1 ? "session" : "sessions")",
+            "token    \(state)\(name) for \(since(token.sinceMs)); "
+                + "canary \(milliseconds(Double(token.health.canaryUs) / 1_000_000)); \(token.health.losses) losses; "
+                + "\(token.health.hungThreads) of \(token.health.hungThreadsLimit) threads hang",
+            "queue    \(report.queued) of \(report.queueLimit) waiting for \(report.sessions) "
+                + (report.sessions == 1 ? "session" : "sessions"),
             "clients  \(door.connections) of \(door.connectionsLimit), \(door.bytesInFlight / 1_024) KiB in flight; "
                 + "turned away: \(door.connectionsRefused) connections, \(door.requestsRefused) requests",
-            "audit    line \(audit.sequence)\(written.map { ", \(rate($0))/s" } ?? ""), \(lag) after the latest checkpoint, durability \(audit.durability)",
+            "audit    line \(audit.sequence)\(written.map { ", \(rate($0))/s" } ?? ""), "
+                + "\(lag) after the latest checkpoint, durability \(audit.durability)",
         ]
         let limited = report.limits.reduce(0) { $0 + $1.refused }
         if limited > 0 { lines.append("limits   refused \(limited) operations") }
@@ -56,8 +64,8 @@ struct TopView {
         for (operation, rates) in activity.operations {
             let latency = activity.latencies[operation]
             table.add(
-                operation, rate(rates["allowed"] ?? 0), rate(rates["denied"] ?? 0), rate(rates["limited"] ?? 0), rate(rates["failed"] ?? 0),
-                latency.map { milliseconds($0.p50) } ?? "-", latency.map { milliseconds($0.p99) } ?? "-")
+                operation, rate(rates["allowed"] ?? 0), rate(rates["denied"] ?? 0), rate(rates["limited"] ?? 0),
+                rate(rates["failed"] ?? 0), latency.map { milliseconds($0.p50) } ?? "-", latency.map { milliseconds($0.p99) } ?? "-")
         }
         return table.lines
     }
@@ -67,8 +75,8 @@ struct TopView {
         for key in report.keys {
             for (index, version) in key.versions.enumerated() {
                 table.add(
-                    key.name, "\(version.version)\(version.wraps ? " wraps" : "")", StatusDocument.name(version.state), "\(version.uses)",
-                    index == 0 ? rate(activity.keys[key.name] ?? 0) : "")
+                    key.name, "\(version.version)\(version.wraps ? " wraps" : "")", StatusDocument.name(version.state),
+                    "\(version.uses)", index == 0 ? rate(activity.keys[key.name] ?? 0) : "")
             }
         }
         return table.lines
@@ -77,7 +85,8 @@ struct TopView {
     private static func calls(_ activity: Activity) -> [String] {
         var table = Table(["PKCS#11", "CALLS/s", "P50", "P99", "ERRORS/s"])
         for (function, call) in activity.calls {
-            table.add(function, rate(call.rate), milliseconds(call.p50), milliseconds(call.p99), rate(activity.errors[function] ?? 0))
+            table.add(
+                function, rate(call.rate), milliseconds(call.p50), milliseconds(call.p99), rate(activity.errors[function] ?? 0))
         }
         return table.lines
     }
