@@ -23,7 +23,9 @@ final class CallMetrics: Sendable {
     }
 
     func note(_ function: Function, _ returned: ReturnValue, _ duration: Duration) {
-        timers[function]?.recordNanoseconds(Int64(duration / .nanoseconds(1)))
+        // By integers: this is on the way of every operation.
+        let (seconds, attoseconds) = duration.components
+        timers[function]?.recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
         guard returned != .ok else { return }
         let failure = Failure(function: function, returned: returned)
         let counter: Counter? = failures.withLock { failures in

@@ -5,9 +5,24 @@ import Synchronization
 final class OperationMetrics: Sendable {
     private struct Subject: Hashable {
         let operation: Operation.Kind?
-        let outcome: String
-        let error: String
+        let outcome: Outcome
+        let error: ErrorCode?
         let key: String
+    }
+
+    fileprivate typealias ErrorCode = CustodyError.Code
+
+    fileprivate enum Outcome: Int {
+        case allowed, denied, limited, failed
+
+        var name: String {
+            switch self {
+            case .allowed: "allowed"
+            case .denied: "denied"
+            case .limited: "limited"
+            case .failed: "failed"
+            }
+        }
     }
 
     private let registry: MetricsRegistry
@@ -37,8 +52,8 @@ final class OperationMetrics: Sendable {
             let counter = Counter(
                 label: "custody_operations_total",
                 dimensions: [
-                    ("operation", subject.operation?.rawValue ?? "unknown"), ("outcome", subject.outcome), ("error", subject.error),
-                    ("key", subject.key),
+                    ("operation", subject.operation?.rawValue ?? "unknown"), ("outcome", subject.outcome.name),
+                    ("error", subject.error?.rawValue ?? ""), ("key", subject.key),
                 ],
                 factory: registry)
             counters[subject] = counter
@@ -48,12 +63,12 @@ final class OperationMetrics: Sendable {
 }
 
 extension AuditRecord.Outcome {
-    fileprivate var labels: (outcome: String, error: String) {
+    fileprivate var labels: (outcome: OperationMetrics.Outcome, error: OperationMetrics.ErrorCode?) {
         switch self {
-        case .allowed: ("allowed", "")
-        case .denied: ("denied", "")
-        case .limited: ("limited", "")
-        case .failed(_, let error): ("failed", error.code.rawValue)
+        case .allowed: (.allowed, nil)
+        case .denied: (.denied, nil)
+        case .limited: (.limited, nil)
+        case .failed(_, let error): (.failed, error.code)
         }
     }
 }
