@@ -64,6 +64,7 @@ public struct Daemon: Service, CustomStringConvertible {
         hangup.setEventHandler { _ = try? reloader.reload() }
         hangup.activate()
         custodian.start()
+        manager?.extendStart(by: .seconds(30))
         // Whoever made the service manager start the daemon by connecting finds the token there, if it comes at once.
         await Self.waitForToken(custodian, atMost: .seconds(2))
         door.open(socket)
