@@ -27,9 +27,11 @@ protocol TokenWork: AnyObject, Sendable {
 ///
 /// A worker takes several pieces at once, runs them on its session, and then answers them together: one audit write and
 /// one wake-up of the other side serve them all. A piece of many operations is done in slices, between which other users
-/// have their turns. A clock thread answers for pieces whose deadline passes, also while a
-/// worker hangs in a call. A worker that hangs for long is given up: another thread takes its place, and what the first had
-/// not begun.
+/// have their turns.
+///
+/// A clock thread answers for pieces whose deadline passes, also while a worker hangs in a call. A worker that hangs for long
+/// is given up: another thread takes its place, and what the first had not begun; what it had begun with slices goes on when
+/// it comes back.
 final class TokenPool<Work: TokenWork>: Sendable {
     /// The place of a worker.
     private struct Slot {

@@ -6,6 +6,7 @@ public final class VaultMetrics: Sendable {
     let operations: OperationMetrics
     let calls: CallMetrics
 
+    /// Counts from zero.
     public init() {
         registry = MetricsRegistry()
         operations = OperationMetrics(registry)

@@ -76,7 +76,7 @@ package struct FairQueue<Element> {
     }
 
     /// Lets an element that was taken wait for its user's next turn, before what that user has waiting: it has more to do. It
-    /// was admitted before, so no limit is asked; what its taking cost stays paid.
+    /// was admitted before, so no limit is asked. What its taking cost stays paid while that user has more waiting.
     package mutating func resume(_ element: Element, of user: User, weight: Int) {
         if lanes[user] == nil { order.append(user) }
         lanes[user, default: Lane(credit: turn)].entries.prepend((element, weight))
