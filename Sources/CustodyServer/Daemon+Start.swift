@@ -23,10 +23,10 @@ extension Daemon {
     }
 
     /// The first attempt to reach a slow HSM is part of the start, for five minutes at the most.
-    static func extendStart(_ manager: ServiceManager, _ custodian: Custodian) async {
+    func extendStart(_ manager: ServiceManager, _ custodian: Custodian) async {
         for _ in 0..<60 where !Task.isCancelled {
             manager.extendStart(by: .seconds(30))
-            if await waitForToken(custodian, atMost: .seconds(5)) { return }
+            if await Self.waitForToken(custodian, atMost: .seconds(5)) { return }
         }
     }
 
@@ -41,21 +41,17 @@ extension Daemon {
         return false
     }
 
-    static func sleepForGood() async {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
-    }
-
     /// What a reader of the log wants to know of a start, in one line.
-    static func inForce(_ configuration: Configuration, _ custodian: Custodian) -> Logger.Metadata {
+    func sayWhatIsInForce(_ custodian: Custodian) {
         let activity = custodian.activity
         let rules = configuration.rules
-        return [
+        log.notice("in force", metadata: [
             "module": "\(configuration.token.module)", "token": "\(configuration.token.uri)",
             "state": "\(custodian.tokenState.name)", "keys": "\(activity.keys)", "grants": "\(rules.policy.grants.count)",
             "denials": "\(rules.policy.denials.count)", "limits": "\(rules.limits.count)",
             "durability": "\(configuration.audit.durability)", "sessions": "\(configuration.token.sessions)",
             "queue": "\(configuration.server.queueLimit)", "connections": "\(configuration.server.connections)",
             "uses-per-version": "\(configuration.keys.usesPerVersion)",
-        ]
+        ])
     }
 }

@@ -76,19 +76,24 @@ public struct Daemon: Service, CustomStringConvertible {
         // Past the bound of hanging calls the daemon is let be restarted.
         await withTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try? await gracefulShutdown() }
-            tasks.addTask { [log, configuration] in
-                if let manager { await Self.extendStart(manager, custodian) }
-                guard !Task.isCancelled else { return }
-                log.notice("in force", metadata: Self.inForce(configuration, custodian))
-                guard let manager else { return await Self.sleepForGood() }
-                manager.sayReady(status())
-                await manager.report(status)
+            if let manager {
+                tasks.addTask {
+                    await extendStart(manager, custodian)
+                    guard !Task.isCancelled else { return }
+                    sayWhatIsInForce(custodian)
+                    manager.sayReady(status())
+                    await manager.report(status)
+                }
+            } else {
+                sayWhatIsInForce(custodian)
             }
-            if let manager { tasks.addTask {
-                // Asked on the event loop: if that does not answer, nobody is served.
-                let loop = group.any()
-                await manager.feedWatchdog { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
-            } }
+            if let manager, let watchdog = manager.watchdog {
+                tasks.addTask {
+                    // Asked on the event loop: if that does not answer, nobody is served.
+                    let loop = group.any()
+                    await manager.feed(watchdog) { (try? await loop.submit { custodian.isAlive }.get()) ?? false }
+                }
+            }
             await tasks.next()
             tasks.cancelAll()
         }

@@ -44,11 +44,11 @@ import Testing
     }
 
     @Test func theWatchdogIsFedWhileTheDaemonLives() async throws {
-        let manager = ServiceManager(path: socket.path, watchdog: .milliseconds(20))
+        let manager = ServiceManager(path: socket.path, watchdog: nil)
         let isAlive = Atomic(true)
         let looks = Atomic(0)
         let feeding = Task {
-            await manager.feedWatchdog {
+            await manager.feed(.milliseconds(20)) {
                 looks.add(1, ordering: .relaxed)
                 return isAlive.load(ordering: .relaxed)
             }

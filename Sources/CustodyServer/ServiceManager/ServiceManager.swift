@@ -47,8 +47,7 @@ final class ServiceManager: Sendable {
 
     /// Says that the daemon lives, four times in each interval, so that a lost message is none too many, and as long as it does;
     /// returns when the task is cancelled.
-    func feedWatchdog(whileAlive isAlive: @Sendable () async -> Bool) async {
-        guard let watchdog else { return await Self.sleepForGood() }
+    func feed(_ watchdog: Duration, whileAlive isAlive: @Sendable () async -> Bool) async {
         while !Task.isCancelled {
             if await isAlive() { send("WATCHDOG=1") }
             try? await Task.sleep(for: watchdog / 4)
@@ -61,10 +60,6 @@ final class ServiceManager: Sendable {
             try? await Task.sleep(for: interval)
             say(status())
         }
-    }
-
-    private static func sleepForGood() async {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
     }
 
     private func remember(_ status: ServiceStatus) -> String {
