@@ -77,7 +77,7 @@ final class Door: Sendable {
         for channel in channels { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }
         await withTaskGroup(of: Void.self) { group in
             // Some that were accepted just before the end may still be on their way here.
-            group.addTask { while let channel = self.channels.first { try? await channel.closeFuture.get() } }
+            group.addTask { while !Task.isCancelled, let channel = self.channels.first { try? await channel.closeFuture.get() } }
             group.addTask { try? await Task.sleep(for: patience) }
             await group.next()
             for channel in channels { channel.close(promise: nil) }
