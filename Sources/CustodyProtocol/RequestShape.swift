@@ -1,7 +1,7 @@
 /// How much a request holds, counted in its bytes without decoding it.
 ///
 /// A body of 2 MiB can hold a million empty messages, for each of which a decoder allocates; counting passes over contents
-/// and stops at the first thing that is too much.
+/// and stops at the first thing that is too much. It looks into whatever the decoder looks into (``MessageLayout``).
 public struct RequestShape: Sendable, Equatable {
     /// Why a body is not decoded.
     public enum Excess: Error, Sendable, Equatable {
@@ -17,11 +17,11 @@ public struct RequestShape: Sendable, Equatable {
     /// The bytes of `on_behalf_of`.
     public private(set) var labelBytes = 0
 
-    /// Fields of one operation with its context, of the labels, and of all together. Generous: how many entries a context may
-    /// have is judged when it is decoded.
-    private static let fieldsOfOperation = 256
+    /// Fields of one message, labels, and fields of all messages together. Generous: how many entries a context may have is
+    /// judged when it is decoded.
+    private static let fieldsOfMessage = 256
     private static let fieldsOfRequest = 32_768
-    /// Fields of a message that has a handful: what a newer client adds fits.
+    /// Fields of the request besides operations and labels: what a newer client adds fits.
     private static let handful = 16
 
     private var fields = 0
@@ -37,68 +37,41 @@ public struct RequestShape: Sendable, Equatable {
             case 1 where field.content != nil:
                 operations += 1
                 guard operations <= Frame.batchLimit else { throw .operations }
-                try countOperation(body, field.content)
             case 3 where field.content != nil:
                 labels += 1
                 labelBytes += field.content?.count ?? 0
-                guard labels <= Self.fieldsOfOperation else { throw .fields }
-                try countPair(body, field.content)
+                guard labels <= Self.fieldsOfMessage else { throw .fields }
             default:
                 others += 1
                 guard others <= Self.handful else { throw .fields }
             }
+            try countField(field, of: MessageLayout.request, body)
         }
     }
 
-    private mutating func countOperation(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { return }
-        var operation = Fields(body, content)
-        var kinds = 0
-        while let kind = try operation.next() {
-            kinds += 1
-            guard kinds <= Self.handful else { throw .fields }
-            try countKind(body, kind.number, kind.content)
-        }
-    }
-
-    private mutating func countKind(_ body: [UInt8], _ number: Int, _ content: Range<Int>?) throws(Excess) {
-        // The decoder looks into no kind that it does not know.
-        guard let content, (1...8).contains(number) else { return }
-        // The field that is the context.
-        let context: Int? = switch number {
-        case 1: 3
-        case 2, 3, 4: 2
-        default: nil
-        }
-        var kind = Fields(body, content)
+    private mutating func countMessage(_ content: Range<Int>, _ layout: MessageLayout, _ body: [UInt8]) throws(Excess) {
+        var message = Fields(body, content)
         var count = 0
-        while let field = try kind.next() {
+        while let field = try message.next() {
             count += 1
-            guard count <= Self.fieldsOfOperation else { throw .fields }
-            try countField()
-            if field.number == context { try countPair(body, field.content) }
+            guard count <= Self.fieldsOfMessage else { throw .fields }
+            try countField(field, of: layout, body)
         }
     }
 
-    private mutating func countPair(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { return }
-        var pair = Fields(body, content)
-        var count = 0
-        while try pair.next() != nil {
-            count += 1
-            guard count <= Self.handful else { throw .fields }
-            try countField()
-        }
-    }
-
-    private mutating func countField() throws(Excess) {
+    private mutating func countField(_ field: Fields.Field, of layout: MessageLayout, _ body: [UInt8]) throws(Excess) {
         fields += 1
         guard fields <= Self.fieldsOfRequest else { throw .fields }
+        // The decoder looks into no field that it does not know: it keeps the bytes as they are.
+        guard let content = field.content, let layout = layout[field.number] else { return }
+        try countMessage(content, layout, body)
     }
 }
 
 /// The fields of one message, in the wire format of protobuf.
 private struct Fields {
+    typealias Field = (number: Int, content: Range<Int>?)
+
     private let bytes: [UInt8]
     private var position: Int
     private let end: Int
@@ -110,7 +83,7 @@ private struct Fields {
     }
 
     /// The next field, with where its content stands if it has a length; nil at the end.
-    mutating func next() throws(RequestShape.Excess) -> (number: Int, content: Range<Int>?)? {
+    mutating func next() throws(RequestShape.Excess) -> Field? {
         guard position < end else { return nil }
         let tag = try varint()
         guard let number = Int(exactly: tag >> 3), number > 0, number < 1 << 29 else { throw .malformed }
