@@ -4,9 +4,10 @@ import SwiftProtobuf
 ///
 /// It is asked of the decoder and not written down here: what is added to custody.proto is in it without being thought of.
 final class MessageLayout: Sendable {
-    /// Fields with higher numbers are not asked for, nor what is nested deeper; a test holds custody.proto against both.
+    /// Fields with higher numbers are not asked for, nor what is nested deeper than the entries of a context; a test holds
+    /// custody.proto against both.
     static let highestNumber = 63
-    static let deepest = 8
+    static let deepest = 3
 
     static let request = MessageLayout(of: [])
 

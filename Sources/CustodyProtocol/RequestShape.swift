@@ -1,7 +1,9 @@
+import ByteEncoding
+
 /// How much a request holds, counted in its bytes without decoding it.
 ///
 /// A body of 2 MiB can hold a million empty messages, for each of which a decoder allocates; counting passes over contents
-/// and stops at the first thing that is too much. It looks into whatever the decoder looks into (``MessageLayout``).
+/// and stops at the first thing that is too much. Which fields are looked into is what the decoder says (``MessageLayout``).
 public struct RequestShape: Sendable, Equatable {
     /// Why a body is not decoded.
     public enum Excess: Error, Sendable, Equatable {
@@ -11,17 +13,30 @@ public struct RequestShape: Sendable, Equatable {
         case operations
         /// Some message of it has more fields than any client has a reason to send.
         case fields
+        /// Its lines in the audit log would be longer than ``logLimit``.
+        case log
     }
 
-    public private(set) var operations = 0
-    /// The bytes of `on_behalf_of`.
-    public private(set) var labelBytes = 0
+    /// How many bytes of the audit log a request can cause, at the most: every operation has a line of its own, with its context
+    /// and with the labels of the request.
+    public static let logLimit = 1_048_576
+    /// What is counted of a line besides its context and the labels.
+    public static let lineLength = 512
 
-    /// Fields of one message, labels, and fields of all messages together. Generous: how many entries a context may have is
-    /// judged when it is decoded.
-    private static let fieldsOfMessage = 256
+    public private(set) var operations = 0
+    /// The bytes that `on_behalf_of` takes of a line.
+    private var labelBytes = 0
+    /// The bytes that the contexts take of their lines.
+    private var contextBytes = 0
+
+    /// The bytes that the lines of the request take in the audit log, as it writes them: a control character takes six.
+    public var logBytes: Int { operations * (Self.lineLength + labelBytes) + contextBytes }
+
+    /// Fields of one operation with its context, of the labels, and of all together. Generous: how many entries a context may
+    /// have is judged when it is decoded.
+    private static let fieldsOfOperation = 256
     private static let fieldsOfRequest = 32_768
-    /// Fields of the request besides operations and labels: what a newer client adds fits.
+    /// Fields of a message that has a handful: what a newer client adds fits.
     private static let handful = 16
 
     private var fields = 0
@@ -37,41 +52,73 @@ public struct RequestShape: Sendable, Equatable {
             case 1 where field.content != nil:
                 operations += 1
                 guard operations <= Frame.batchLimit else { throw .operations }
+                try countOperation(body, field.content)
             case 3 where field.content != nil:
                 labels += 1
-                labelBytes += field.content?.count ?? 0
-                guard labels <= Self.fieldsOfMessage else { throw .fields }
+                guard labels <= Self.fieldsOfOperation else { throw .fields }
+                labelBytes += try countPair(body, field.content)
+                // Not only at the end: what is too much is not counted to its end.
+                guard labelBytes <= Self.logLimit else { throw .log }
             default:
                 others += 1
                 guard others <= Self.handful else { throw .fields }
             }
-            try countField(field, of: MessageLayout.request, body)
+        }
+        guard logBytes <= Self.logLimit else { throw .log }
+    }
+
+    private mutating func countOperation(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
+        guard let content, let layout = MessageLayout.request[1] else { return }
+        var operation = Fields(body, content)
+        var kinds = 0
+        while let kind = try operation.next() {
+            kinds += 1
+            guard kinds <= Self.handful else { throw .fields }
+            // The decoder looks into no kind that it does not know: it keeps the bytes as they are.
+            if let layout = layout[kind.number] { try countKind(body, kind.content, layout) }
         }
     }
 
-    private mutating func countMessage(_ content: Range<Int>, _ layout: MessageLayout, _ body: [UInt8]) throws(Excess) {
-        var message = Fields(body, content)
+    private mutating func countKind(_ body: [UInt8], _ content: Range<Int>?, _ layout: MessageLayout) throws(Excess) {
+        guard let content else { return }
+        var kind = Fields(body, content)
         var count = 0
-        while let field = try message.next() {
+        while let field = try kind.next() {
             count += 1
-            guard count <= Self.fieldsOfMessage else { throw .fields }
-            try countField(field, of: layout, body)
+            guard count <= Self.fieldsOfOperation else { throw .fields }
+            try countField()
+            // Entries of a context are the only messages in an operation.
+            if layout[field.number] != nil {
+                contextBytes += try countPair(body, field.content)
+                guard contextBytes <= Self.logLimit else { throw .log }
+            }
         }
     }
 
-    private mutating func countField(_ field: Fields.Field, of layout: MessageLayout, _ body: [UInt8]) throws(Excess) {
+    /// - Returns: The bytes that a key and its value take of a line.
+    private mutating func countPair(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) -> Int {
+        guard let content else { return 0 }
+        var pair = Fields(body, content)
+        var count = 0
+        // Quotes, colon and comma.
+        var bytes = 6
+        while let field = try pair.next() {
+            count += 1
+            guard count <= Self.handful else { throw .fields }
+            try countField()
+            if let text = field.content { bytes += JSONString.length(of: body[text]) }
+        }
+        return bytes
+    }
+
+    private mutating func countField() throws(Excess) {
         fields += 1
         guard fields <= Self.fieldsOfRequest else { throw .fields }
-        // The decoder looks into no field that it does not know: it keeps the bytes as they are.
-        guard let content = field.content, let layout = layout[field.number] else { return }
-        try countMessage(content, layout, body)
     }
 }
 
 /// The fields of one message, in the wire format of protobuf.
 private struct Fields {
-    typealias Field = (number: Int, content: Range<Int>?)
-
     private let bytes: [UInt8]
     private var position: Int
     private let end: Int
@@ -83,7 +130,7 @@ private struct Fields {
     }
 
     /// The next field, with where its content stands if it has a length; nil at the end.
-    mutating func next() throws(RequestShape.Excess) -> Field? {
+    mutating func next() throws(RequestShape.Excess) -> (number: Int, content: Range<Int>?)? {
         guard position < end else { return nil }
         let tag = try varint()
         guard let number = Int(exactly: tag >> 3), number > 0, number < 1 << 29 else { throw .malformed }
