@@ -8,12 +8,12 @@ extension EnvelopeChange {
     // MARK: Step 10
 
     /// - Returns: What is to be known if the key stays.
-    func retireOldKey(_ entry: inout JournalEntry, _ request: Request) async throws(MasterKeyError) -> [String] {
+    func retireOldKey(_ entry: inout JournalEntry) async throws(MasterKeyError) -> [String] {
         let oldKey = entry.operation.oldKey
         guard entry.operation.kind != .refreshKMS, oldKey != entry.operation.newKey else {
             return try await finish(&entry, [])
         }
-        guard request.retiresOldKey else {
+        guard entry.operation.retiresOldKey == true else {
             return try await finish(&entry, [
                 "KMS key \(oldKey) was left as it is, as asked for; old backups of this tenant's row open by the KMS alone as long as it lives"
             ])
@@ -45,7 +45,9 @@ extension EnvelopeChange {
 
     /// Ends an operation that something else has overtaken: its keys go, unless a row needs them.
     func giveWay(_ entry: inout JournalEntry, _ record: TenantRecord) async throws(MasterKeyError) -> [String] {
-        for key in [entry.operation.newKey, entry.operation.oldKey].compactMap(\.self) where key != record.kmsKey {
+        // The old key only if that was asked for.
+        let oldKey = entry.operation.retiresOldKey == true ? entry.operation.oldKey : nil
+        for key in [entry.operation.newKey, oldKey].compactMap(\.self) where key != record.kmsKey {
             guard try await database.tenants(under: key).isEmpty else { continue }
             try await kms.scheduleDeletion(of: key, afterDays: entry.operation.deletionDays)
         }

@@ -24,25 +24,27 @@ extension EnvelopeChange {
         try await done(.encrypted, &entry, "under \(newKey)")
         try await done(.ciphertextTaken, &entry, "\(ciphertext.count) bytes")
 
-        let wrapped = try await rootKey.wrap(ciphertext, under: entry.operation.rootKey, of: record.tenant)
+        var changed = try record.nextGeneration()
+        let wrapped = try await rootKey.wrap(ciphertext, under: entry.operation.rootKey, for: changed)
         try await done(.wrapped, &entry, "under \(wrapped.layers)")
         try await done(.envelopeTaken, &entry, "\(wrapped.blob.count) bytes")
 
-        var changed = record
         changed.layers = wrapped.layers
         changed.blob = wrapped.blob
         changed.kmsKey = newKey
         changed.kmsContext = context
         changed.changedAt = Date()
-        let proposed = changed
+        let proposed = changed.authenticated(by: masterKey, ciphertext: ciphertext)
         let opened = try await onceKnown { () async throws(MasterKeyError) in try await opener.open(proposed) }
         guard opened.isEqual(to: masterKey) else {
             throw MasterKeyError(
                 .proofFailed, "the new envelope of tenant \(record.tenant) opens to another master key than the old one",
                 advice: "do not run it again before KMS and HSM are understood: one of them has given a wrong answer")
         }
-        try await entry.saveReplaced(changed)
+        try await entry.saveReplaced(proposed)
+        changed = proposed
         changed.revision += 1
+        try pins.note(changed)
         try await onStep(.replaced, "it opens to the same master key; revision \(changed.revision)")
         return changed
     }
