@@ -25,6 +25,8 @@ public struct MasterKeyError: Error, Sendable, CustomStringConvertible {
         // The change of an envelope.
         case operationUnderWay = "operation-under-way"
         case operationUnfinished = "operation-unfinished"
+        /// The entry's tag does not fit it.
+        case journalAltered = "journal-altered"
         /// An unfinished operation was begun with other choices.
         case choiceChanged = "choice-changed"
         /// Neither the caller nor the journal says how to go on.

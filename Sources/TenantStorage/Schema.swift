@@ -68,6 +68,7 @@ enum Schema {
                 "ALTER TABLE custody_tenant ADD COLUMN generation BIGINT NOT NULL DEFAULT 0",
                 "ALTER TABLE custody_tenant ADD COLUMN tag \(dialect.bytes)",
                 "ALTER TABLE custody_operation ADD COLUMN retires_old_key BIGINT",
+                "ALTER TABLE custody_operation ADD COLUMN tag \(dialect.bytes)",
             ],
         ]
     }

@@ -203,6 +203,55 @@ import Testing
         }
     }
 
+    // MARK: The journal
+
+    /// By an entry that says that the row is replaced, somebody would have an operator's run delete any KMS key.
+    @Test(arguments: ["finish", "supersede"]) func noKeyDiesByAForgedJournal(_ way: String) async throws {
+        let service = try await TenantService(.sqlite)
+        let run = try PausedRun(service, service.enabling)
+        try await run.go(to: 9)
+        try await run.kill()
+        let victim = try await service.withKMS { try await $0.createKey(description: "of another service") }
+        let alter = way == "finish" ? "old_key = '\(victim)'" : "old_key = '\(victim)', new_key = '\(victim)'"
+        try await HeldSession.run(service, "UPDATE custody_operation SET \(alter)")
+        #expect(try await service.refusal(service.enabling, exit: 1).code == "journal-altered")
+        // Neither by taking the tag away.
+        try await HeldSession.run(service, "UPDATE custody_operation SET tag = NULL")
+        #expect(try await service.refusal(service.enabling, exit: 1).code == "journal-altered")
+        #expect(try await service.unfinished()?.state == .unfinished)
+        #expect(try await service.withKMS { try await $0.describe(victim.rawValue).state } == .enabled)
+        #expect(service.proxy.requests("ScheduleKeyDeletion").isEmpty)
+    }
+
+    /// The new key of an operation that is given up is one that was made for it.
+    @Test func noKeyDiesAsTheNewOne() async throws {
+        let service = try await TenantService(.sqlite)
+        let run = try PausedRun(service, service.enabling)
+        try await run.go(to: 4)
+        try await run.kill()
+        let victim = try await service.withKMS { try await $0.createKey(description: "of another service") }
+        try await HeldSession.run(
+            service,
+            "UPDATE custody_operation SET new_key = '\(victim)', old_key = '\(victim)'; UPDATE custody_tenant SET root_key = 'root', root_key_version = 1")
+        // The row looks enabled: the operation is overtaken. It does not open, of course.
+        _ = try await service.mek(service.enabling, service.elsewhere)
+        #expect(try await service.unfinished() == nil)
+        #expect(try await service.withKMS { try await $0.describe(victim.rawValue).state } == .enabled)
+    }
+
+    /// No master key is encrypted under a key that somebody wrote into the journal.
+    @Test func noForeignKeyIsTakenFromTheJournal() async throws {
+        let service = try await TenantService(.sqlite)
+        let run = try PausedRun(service, service.enabling)
+        try await run.go(to: 4)
+        try await run.kill()
+        let foreign = try await service.withKMS { try await $0.createKey(description: "an attacker's") }
+        try await HeldSession.run(service, "UPDATE custody_operation SET new_key = '\(foreign)'")
+        #expect(try await service.refusal(service.enabling, exit: 1).code == "journal-altered")
+        #expect(service.proxy.requests("Encrypt").isEmpty)
+        #expect(try await service.open() == service.masterKey)
+    }
+
     // MARK: Where it is remembered
 
     @Test func aFolderThatIsNamedMustBeUsable() async throws {

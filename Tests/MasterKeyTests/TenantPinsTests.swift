@@ -31,11 +31,11 @@ import Testing
     private let id = Identifier()
 
     private func record(
-        _ tenant: String = "acme", id: Identifier? = nil, rootKey version: UInt32? = nil, generation: Int64 = 1, tag: [UInt8]? = [1]
+        _ tenant: String = "acme", id: Identifier? = nil, rootKey version: UInt32? = nil, named name: String = "root", generation: Int64 = 1, tag: [UInt8]? = [1]
     ) throws -> TenantRecord {
         TenantRecord(
             tenant: try TenantName(tenant), masterKeyID: id ?? self.id,
-            layers: version.map { .rootKeyOverKMS(name: "root", version: $0) } ?? .kms, blob: [], kmsKey: KMSKeyID(rawValue: "k"),
+            layers: version.map { .rootKeyOverKMS(name: name, version: $0) } ?? .kms, blob: [], kmsKey: KMSKeyID(rawValue: "k"),
             kmsContext: [:], generation: generation, tag: tag, createdAt: .now, changedAt: .now)
     }
 
@@ -53,7 +53,7 @@ import Testing
             (try record(rootKey: 2, generation: 2), .rowOutdated), (try record(rootKey: 2, generation: 3, tag: [2]), .rowOutdated),
             (try record(rootKey: 2, generation: 3, tag: nil), .rowOutdated), (try record(generation: 3), .rootKeyRequired),
             (try record(generation: 99, tag: [2]), .rootKeyRequired), (try record(id: Identifier(), rootKey: 2, generation: 99), .masterKeyReplaced),
-            (try record("globex", id: Identifier()), nil),
+            (try record(rootKey: 2, named: "other", generation: 99), .rootKeyRequired), (try record("globex", id: Identifier()), nil),
         ]
         for (row, code) in cases { #expect(refusal(pins, row) == code, "\(row)", sourceLocation: location) }
     }

@@ -29,7 +29,7 @@ import Testing
         operation.newKey = KMSKeyID(rawValue: "new")
         operation.oldKey = KMSKeyID(rawValue: "older")
         operation.baseRevision = 4
-        operation.retiresOldKey = false
+        (operation.retiresOldKey, operation.tag) = (false, [7, 0])
         try await database.update(operation, done: nil)
         operation.version += 1
         #expect(try await database.unfinishedOperation(of: row.tenant) == operation)

@@ -60,8 +60,13 @@ struct PinFolder: Sendable {
         let lock = open(path + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard lock >= 0 else { throw Self.failure("can't open \(path)/.lock", String(cString: strerror(errno))) }
         defer { close(lock) }
-        while flock(lock, LOCK_EX) != 0 {
-            guard errno == EINTR else { throw Self.failure("can't lock \(path)", String(cString: strerror(errno))) }
+        // Nobody holds it for longer than writing a file takes, unless he was stopped.
+        let end = ContinuousClock.now + .seconds(5)
+        while flock(lock, LOCK_EX | LOCK_NB) != 0 {
+            guard errno == EINTR || errno == EWOULDBLOCK, ContinuousClock.now < end else {
+                throw Self.failure("can't lock \(path)", String(cString: strerror(errno)))
+            }
+            usleep(5_000)
         }
         let known = try pin(of: tenant)
         let changed = change(known)

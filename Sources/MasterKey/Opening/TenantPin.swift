@@ -50,6 +50,10 @@ struct TenantPin: Sendable, Hashable {
             throw MasterKeyError(
                 .rootKeyRequired, "tenant \(tenant) was enabled, as \(place) knows, and its row says that it is encrypted by the KMS alone", advice: advice)
         }
+        if let known = rootKey, let name = record.rootKeyName, !name.utf8.elementsEqual(known.utf8) {
+            throw MasterKeyError(
+                .rootKeyRequired, "the row of tenant \(tenant) lies under root key '\(name)'; \(place) knows it under '\(known)'", advice: advice)
+        }
         guard let found = TenantPin(record), !found.isOlder(than: self) else {
             throw MasterKeyError(
                 .rowOutdated, "the row of tenant \(tenant) is an older one (generation \(record.generation)) than \(place) knows (generation \(generation))",

@@ -70,8 +70,8 @@ public struct EnvelopeChange: Sendable {
     /// - Parameter confirm: By default nobody confirms.
     public init(
         database: any TenantDatabase, kms: any KeyManagementService, custody: CustodyClient, pins: TenantPins = TenantPins(),
-        confirm: @escaping Confirmation = { _ async throws(MasterKeyError) in false },
-        onStep: @escaping Observer = { (_, _) async throws(MasterKeyError) in }
+        onStep: @escaping Observer = { (_, _) async throws(MasterKeyError) in },
+        confirm: @escaping Confirmation = { _ async throws(MasterKeyError) in false }
     ) {
         self.database = database
         self.kms = kms
@@ -115,7 +115,8 @@ public struct EnvelopeChange: Sendable {
             if unfinished.isOvertaken(by: record) {
                 notes = try await giveWay(&entry, record)
             } else {
-                try await take(request, &entry)
+                let authentication = unfinished.isReplaced ? try await authentication(of: unfinished, record) : nil
+                try await take(request, &entry, authentication)
                 return try await goOn(&entry, record)
             }
         }
@@ -132,12 +133,30 @@ public struct EnvelopeChange: Sendable {
 
     /// Goes on with an operation as it was begun. Where a later run is told otherwise, that has to be confirmed, and is written
     /// down before anything follows from it.
-    private func take(_ request: Request, _ entry: inout JournalEntry) async throws(MasterKeyError) {
+    private func take(_ request: Request, _ entry: inout JournalEntry, _ authentication: RowAuthentication?) async throws(MasterKeyError) {
         let changes = try entry.operation.changes(by: request)
-        guard !changes.isEmpty else { return }
-        guard try await confirm(changes) else { throw entry.operation.unconfirmed(changes) }
+        guard !changes.isEmpty || entry.operation.retiresOldKey == nil else { return }
+        if !changes.isEmpty { guard try await confirm(changes) else { throw entry.operation.unconfirmed(changes) } }
         entry.operation.apply(request)
+        if let authentication { entry.operation.tag = authentication.tag(of: entry.operation) }
         try await entry.save()
+    }
+
+    /// Opens the row that an operation has put in place, and sees by its master key that nobody else has written the entry: a
+    /// KMS key is deleted by its word.
+    ///
+    /// - Throws: `journal-altered`.
+    func authentication(of operation: OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) -> RowAuthentication {
+        let authentication = RowAuthentication(by: try await opener.open(record))
+        // An older release's entry has no tag, and does not say what becomes of the old key: an operator has to.
+        let isOld = operation.tag == nil && operation.retiresOldKey == nil
+        guard isOld || authentication.isAuthentic(operation) else {
+            throw MasterKeyError(
+                .journalAltered, "the journal's unfinished operation of tenant \(record.tenant) is not as it was written: its tag does not fit",
+                state: "nothing was changed by this run, and no KMS key was deleted",
+                advice: "restore the journal from a backup, or see what KMS keys it names (`custody-mek status \(record.tenant)`) and which of them are yours")
+        }
+        return authentication
     }
 
     /// A tenant that is enabled under another root key than the one that is asked for is not "already done".

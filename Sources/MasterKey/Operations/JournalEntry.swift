@@ -27,10 +27,11 @@ struct JournalEntry {
     }
 
     /// Writes it together with the row that step 9 puts in place of the present one.
-    mutating func saveReplaced(_ record: TenantRecord) async throws(MasterKeyError) {
+    mutating func saveReplaced(_ record: TenantRecord, by authentication: RowAuthentication) async throws(MasterKeyError) {
         var replaced = operation
         replaced.step = .replaced
         replaced.changedAt = record.changedAt
+        replaced.tag = authentication.tag(of: replaced)
         try await database.replace(record, recording: replaced)
         replaced.version += 1
         operation = replaced

@@ -54,6 +54,11 @@ public struct TenantRecord: Sendable, Hashable {
 
     public var isEnabled: Bool { layers != .kms }
 
+    var rootKeyName: String? {
+        guard case .rootKeyOverKMS(let name, _) = layers else { return nil }
+        return name
+    }
+
     /// The row with the generation that follows on this one's.
     ///
     /// - Throws: `row-damaged` if none can follow.

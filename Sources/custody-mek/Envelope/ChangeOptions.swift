@@ -60,13 +60,14 @@ struct ChangeOptions: ParsableArguments {
             kind, tenant: tenant, rootKey: rootKey, deletionDays: deletionDays, retiresOldKey: retiresOldKey)
         let (stepByStep, changeChoices) = (stepByStep, changeChoices)
         let change = EnvelopeChange(
-            database: services.database, kms: services.kms, custody: services.custody, pins: services.pins,
-            confirm: { changes throws(MasterKeyError) in changeChoices ? true : try Self.confirm(changes, tenant) }
+            database: services.database, kms: services.kms, custody: services.custody, pins: services.pins
         ) { step, detail throws(MasterKeyError) in
             if !json { Output.say("step \(step.rawValue) of \(Step.allCases.count): \(step.title): \(detail)") }
             guard stepByStep else { return }
             Output.complain("Enter goes on, Ctrl-D stops: ")
             guard readLine() != nil else { throw MasterKeyError(.cancelled, "stopped after step \(step.rawValue)") }
+        } confirm: { changes throws(MasterKeyError) in
+            changeChoices ? true : try Self.confirm(changes, tenant)
         }
         let outcome = try await change.run(request)
         let view = TenantView(outcome.record)
