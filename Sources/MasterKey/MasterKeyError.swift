@@ -11,10 +11,26 @@ public struct MasterKeyError: Error, Sendable, CustomStringConvertible {
         case notEnabled = "not-enabled"
         case rowChanged = "row-changed"
         case rowDamaged = "row-damaged"
+        /// The row's tag does not fit it.
+        case rowAltered = "row-altered"
+        /// The row has no tag: an older release has written it, or somebody has taken the tag away.
+        case rowNotAccepted = "row-not-accepted"
+        /// The row was the tenant's once, and was replaced since.
+        case rowOutdated = "row-outdated"
+        case masterKeyReplaced = "master-key-replaced"
+        case rootKeyRequired = "root-key-required"
+        /// What was seen of tenants can't be kept or looked up.
+        case pinsUnusable = "pins-unusable"
 
         // The change of an envelope.
         case operationUnderWay = "operation-under-way"
         case operationUnfinished = "operation-unfinished"
+        /// The entry's tag does not fit it.
+        case journalAltered = "journal-altered"
+        /// An unfinished operation was begun with other choices.
+        case choiceChanged = "choice-changed"
+        /// Neither the caller nor the journal says how to go on.
+        case choiceMissing = "choice-missing"
         case proofFailed = "proof-failed"
 
         // The tenant database.

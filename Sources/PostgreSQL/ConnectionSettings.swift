@@ -27,6 +27,23 @@ public struct ConnectionSettings: Sendable, Hashable {
         }
     }
 
+    public mutating func set(_ keyword: String, _ value: String) { values[keyword] = value }
+
+    /// The hosts that are tried, as libpq finds them in the address, the service file and the environment: an address where
+    /// one is given, else a name or the folder of a Unix socket. Empty for libpq's default, a socket of this machine.
+    public func hosts() throws(PostgreSQLError) -> [String] {
+        let known = values["service"] == nil ? try Self.environment() : try effective()
+        func list(_ keyword: String) -> [String] {
+            let own = values[keyword, default: ""]
+            return (own.isEmpty ? known[keyword, default: ""] : own).split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        }
+        let names = list("host"), addresses = list("hostaddr")
+        return (0..<max(names.count, addresses.count)).map { index in
+            if addresses.indices.contains(index), !addresses[index].isEmpty { return addresses[index] }
+            return names.indices.contains(index) ? names[index] : ""
+        }
+    }
+
     /// What libpq takes from the environment, and from the service that is named there.
     private static func environment() throws(PostgreSQLError) -> [String: String] {
         guard let options = PQconndefaults() else { throw PostgreSQLError(.defaults, "libpq can't read its defaults") }
@@ -36,7 +53,10 @@ public struct ConnectionSettings: Sendable, Hashable {
     /// What libpq makes of these settings. A service that the address names is read only when a connection is begun, so one
     /// is, and given up.
     private func effective() throws(PostgreSQLError) -> [String: String] {
-        guard let connection = start() else { throw PostgreSQLError(.connect, "out of memory") }
+        // Begun only to be read: nothing must be said on it in clear.
+        var silent = self
+        silent.set("sslmode", "verify-full")
+        guard let connection = silent.start() else { throw PostgreSQLError(.connect, "out of memory") }
         defer { PQfinish(connection) }
         guard let options = PQconninfo(connection) else { throw PostgreSQLError(.connect, "out of memory") }
         return Self.take(options)

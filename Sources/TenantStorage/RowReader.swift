@@ -76,6 +76,14 @@ struct RowReader {
 
     func date(_ column: String) throws(MasterKeyError) -> Date { Date(milliseconds: try integer(column)) }
 
+    func flag(_ column: String) throws(MasterKeyError) -> Bool {
+        switch try integer(column) {
+        case 0: false
+        case 1: true
+        default: throw damaged(column, "is neither 0 nor 1")
+        }
+    }
+
     func step(_ column: String) throws(MasterKeyError) -> Step {
         let number = try integer(column)
         guard let step = Int(exactly: number).flatMap(Step.init(rawValue:)) else {
@@ -110,9 +118,11 @@ extension Date {
 
 extension SQLValue {
     init(_ text: String?) { self = text.map { .text($0) } ?? .null }
+    init(_ bytes: [UInt8]?) { self = bytes.map { .bytes($0) } ?? .null }
     init(_ date: Date?) { self = date.map { .integer($0.milliseconds) } ?? .null }
     init(_ id: Identifier) { self = .bytes(id.bytes) }
     init(_ tenant: TenantName) { self = .text(tenant.description) }
     init(_ key: KMSKeyID?) { self.init(key?.rawValue) }
+    init(_ flag: Bool?) { self = flag.map { .integer($0 ? 1 : 0) } ?? .null }
     init(_ step: Step?) { self = step.map { .integer(Int64($0.rawValue)) } ?? .null }
 }

@@ -41,15 +41,16 @@ extension SQLTenantDatabase {
             let done = try session.run(
                 """
                 INSERT INTO custody_operation (id, tenant, number, version, kind, state, step, base_revision, old_key, new_key,
-                lost_creations, lost_creation_at, root_key, deletion_days, started_at, changed_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING
+                lost_creations, lost_creation_at, root_key, deletion_days, retires_old_key, tag, started_at,
+                changed_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING
                 """,
                 [
                     SQLValue(operation.id), SQLValue(operation.tenant), .integer(number), .integer(operation.version),
                     .text(operation.kind.rawValue), .text(operation.state.rawValue), SQLValue(operation.step), .integer(operation.baseRevision),
                     SQLValue(operation.oldKey), SQLValue(operation.newKey), .integer(Int64(operation.lostCreations)),
                     SQLValue(operation.lostCreationAt), .text(operation.rootKey), .integer(Int64(operation.deletionDays)),
-                    SQLValue(operation.startedAt), SQLValue(operation.changedAt),
+                    SQLValue(operation.retiresOldKey), SQLValue(operation.tag), SQLValue(operation.startedAt), SQLValue(operation.changedAt),
                 ])
             guard done.affected == 1 else { throw Self.underWay(operation.tenant) }
             if let step = operation.step { try Self.add(step, to: operation, session) }
@@ -67,15 +68,15 @@ extension SQLTenantDatabase {
         let done = try session.run(
             """
             UPDATE custody_operation SET state = $1, step = $2, base_revision = $3, old_key = $4, new_key = $5,
-            lost_creations = $6, lost_creation_at = $7, root_key = $8, deletion_days = $9, changed_at = $10, version = version + 1
-            WHERE id = $11 AND tenant = $12 AND version = $13
+            lost_creations = $6, lost_creation_at = $7, root_key = $8, deletion_days = $9, retires_old_key = $10, tag = $11,
+            changed_at = $12, version = version + 1 WHERE id = $13 AND tenant = $14 AND version = $15
             """,
             [
                 .text(operation.state.rawValue), SQLValue(operation.step), .integer(operation.baseRevision),
                 SQLValue(operation.oldKey), SQLValue(operation.newKey), .integer(Int64(operation.lostCreations)),
                 SQLValue(operation.lostCreationAt), .text(operation.rootKey),
-                .integer(Int64(operation.deletionDays)), SQLValue(operation.changedAt), SQLValue(operation.id),
-                SQLValue(operation.tenant), .integer(operation.version),
+                .integer(Int64(operation.deletionDays)), SQLValue(operation.retiresOldKey), SQLValue(operation.tag), SQLValue(operation.changedAt),
+                SQLValue(operation.id), SQLValue(operation.tenant), .integer(operation.version),
             ])
         guard done.affected == 1 else {
             throw MasterKeyError(.rowChanged, "the journal of tenant \(operation.tenant) has no operation \(operation.id) of version \(operation.version): another run has gone on with it")

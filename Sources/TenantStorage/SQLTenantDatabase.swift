@@ -5,10 +5,13 @@ import PostgreSQL
 /// A tenant database in SQL: one schema and one set of statements, whatever executes them.
 final class SQLTenantDatabase: TenantDatabase {
     let name: String
+    let identity: String
     let driver: any SQLDriver
 
-    init(name: String, driver: any SQLDriver) {
+    /// - Parameter identity: nil if the name says it.
+    init(name: String, identity: String? = nil, driver: any SQLDriver) {
         self.name = name
+        self.identity = identity ?? name
         self.driver = driver
     }
 
@@ -85,13 +88,13 @@ extension SQLTenantDatabase {
         try await transaction(.writing) { session throws(MasterKeyError) in
             let done = try session.run(
                 """
-                INSERT INTO custody_tenant (\(Self.selection)) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                INSERT INTO custody_tenant (\(Self.selection)) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                 ON CONFLICT (tenant) DO NOTHING
                 """,
                 [SQLValue(record.tenant), SQLValue(record.masterKeyID)] + TenantRow.values(of: record.layers) + [
                     .bytes(record.blob), SQLValue(record.kmsKey), .text(TenantRow.text(of: record.kmsContext)),
-                    .integer(record.revision), SQLValue(record.createdAt), SQLValue(record.changedAt),
-                    SQLValue(record.lastOpenedAt),
+                    .integer(record.generation), SQLValue(record.tag), .integer(record.revision), SQLValue(record.createdAt),
+                    SQLValue(record.changedAt), SQLValue(record.lastOpenedAt),
                 ])
             guard done.affected == 1 else {
                 throw MasterKeyError(.tenantExists, "tenant \(record.tenant) has a master key already")
@@ -104,12 +107,13 @@ extension SQLTenantDatabase {
             let done = try session.run(
                 """
                 UPDATE custody_tenant SET root_key = $1, root_key_version = $2, blob = $3, kms_key = $4, kms_context = $5,
-                changed_at = $6, revision = revision + 1 WHERE tenant = $7 AND revision = $8 AND master_key_id = $9
+                generation = $6, tag = $7, changed_at = $8, revision = revision + 1
+                WHERE tenant = $9 AND revision = $10 AND master_key_id = $11
                 """,
                 TenantRow.values(of: record.layers) + [
                     .bytes(record.blob), SQLValue(record.kmsKey), .text(TenantRow.text(of: record.kmsContext)),
-                    SQLValue(record.changedAt), SQLValue(record.tenant), .integer(record.revision),
-                    SQLValue(record.masterKeyID),
+                    .integer(record.generation), SQLValue(record.tag), SQLValue(record.changedAt), SQLValue(record.tenant),
+                    .integer(record.revision), SQLValue(record.masterKeyID),
                 ])
             if done.affected == 0 {
                 try Self.require(record.tenant, session)

@@ -1,5 +1,6 @@
 import Foundation
 import MasterKey
+import PostgreSQL
 
 /// The tenant databases that there are: SQLite and PostgreSQL.
 public enum TenantDatabases {
@@ -23,9 +24,19 @@ public enum TenantDatabases {
         let name = DatabaseAddress.name(address)
         switch try DatabaseAddress(address, environment: environment) {
         case .sqlite(let path):
-            return SQLTenantDatabase(name: name, driver: SQLiteDriver(path: path, patience: patience))
+            // Wherever the process stands.
+            let identity = "sqlite:" + DatabaseFile(path: path).path
+            return SQLTenantDatabase(name: name, identity: identity, driver: SQLiteDriver(path: path, patience: patience))
         case .postgreSQL(let settings):
-            return SQLTenantDatabase(name: name, driver: PostgreSQLDriver(settings, patience: patience))
+            return SQLTenantDatabase(name: name, identity: identity(settings), driver: PostgreSQLDriver(settings, patience: patience))
         }
+    }
+
+    /// Whoever connects, and how: it is the same database.
+    private static func identity(_ settings: ConnectionSettings) -> String {
+        let parts = ["host", "hostaddr", "port", "dbname", "service"].compactMap { keyword in
+            settings.values[keyword].map { "\(keyword)=\($0)" }
+        }
+        return "postgresql:" + parts.joined(separator: " ")
     }
 }

@@ -5,8 +5,8 @@ import PostgreSQL
 /// The rows of `custody_tenant`.
 enum TenantRow {
     static let columns = [
-        "tenant", "master_key_id", "root_key", "root_key_version", "blob", "kms_key", "kms_context", "revision", "created_at",
-        "changed_at", "last_opened_at",
+        "tenant", "master_key_id", "root_key", "root_key_version", "blob", "kms_key", "kms_context", "generation", "tag", "revision",
+        "created_at", "changed_at", "last_opened_at",
     ]
 
     static func read(_ row: [SQLValue]) throws(MasterKeyError) -> TenantRecord {
@@ -14,7 +14,7 @@ enum TenantRow {
         return TenantRecord(
             tenant: try row.tenant("tenant"), masterKeyID: try row.identifier("master_key_id"), layers: try layers(row),
             blob: try row.bytes("blob"), kmsKey: try row.key("kms_key"), kmsContext: try row.context("kms_context"),
-            revision: try row.integer("revision"), createdAt: try row.date("created_at"),
+            generation: try row.integer("generation"), tag: try row.optional("tag", row.bytes), revision: try row.integer("revision"), createdAt: try row.date("created_at"),
             changedAt: try row.date("changed_at"), lastOpenedAt: try row.optional("last_opened_at", row.date))
     }
 

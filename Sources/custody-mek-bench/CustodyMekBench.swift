@@ -52,7 +52,7 @@ struct CustodyMekBench: AsyncParsableCommand {
             let on = MasterKeys(database: database, kms: kms, custody: custody, cache: MasterKeyCacheLimits(age: .seconds(3_600), keys: tenants))
             scenarios += [
                 Scenario("read the row", callers) { _ = try await database.record(of: names[$0]) },
-                Scenario("unwrap by custodyd", callers) { _ = try await custody.unwrap(records[$0].blob, context: names[$0].encryptionContext) },
+                Scenario("unwrap by custodyd", callers) { _ = try await custody.unwrap(records[$0].blob, context: records[$0].rootKeyContext) },
                 Scenario("decrypt by the KMS", callers) {
                     _ = try await kms.decrypt(records[$0].ciphertext, under: records[$0].key, context: names[$0].encryptionContext)
                 },

@@ -11,6 +11,7 @@ struct Preparation {
         let blob: [UInt8]
         let ciphertext: [UInt8]
         let key: KMSKeyID
+        let rootKeyContext: [String: String]
     }
 
     let database: any TenantDatabase
@@ -37,11 +38,14 @@ struct Preparation {
     private func make(_ tenant: TenantName, _ key: KMSKeyID) async throws {
         let masterKey = LockedBytes.random(count: 32)
         let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
-        let wrapped = try await custody.wrap(SecretBytes(ciphertext), key: rootKey, context: tenant.encryptionContext)
         let now = Date()
-        try await database.insert(TenantRecord(
-            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion),
-            blob: wrapped.blob, kmsKey: key, kmsContext: tenant.encryptionContext, createdAt: now, changedAt: now, lastOpenedAt: now))
+        var record = TenantRecord(
+            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .kms, blob: ciphertext, kmsKey: key,
+            kmsContext: tenant.encryptionContext, createdAt: now, changedAt: now, lastOpenedAt: now)
+        let wrapped = try await custody.wrap(SecretBytes(ciphertext), key: rootKey, context: record.rootKeyContext)
+        record.layers = .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion)
+        record.blob = wrapped.blob
+        try await database.insert(record.authenticated(by: masterKey, ciphertext: ciphertext))
     }
 
     /// Both layers of each tenant.
@@ -49,8 +53,8 @@ struct Preparation {
         var layers: [Layers] = []
         for name in names {
             let record = try await database.existingRecord(of: name)
-            let ciphertext = try await custody.unwrap(record.blob, context: name.encryptionContext).plaintext.exposed()
-            layers.append(Layers(blob: record.blob, ciphertext: ciphertext, key: record.kmsKey))
+            let ciphertext = try await custody.unwrap(record.blob, context: record.rootKeyContext).plaintext.exposed()
+            layers.append(Layers(blob: record.blob, ciphertext: ciphertext, key: record.kmsKey, rootKeyContext: record.rootKeyContext))
         }
         return layers
     }

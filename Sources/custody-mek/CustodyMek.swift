@@ -20,9 +20,11 @@ struct CustodyMek: AsyncParsableCommand {
               custody-mek status acme
 
             The KMS is AWS's, or what speaks its API: region, endpoint and credentials come from the AWS_... variables and \
-            files. The database is sqlite:PATH or postgresql://...; its password comes from PGPASSFILE or a service file.
+            files. The database is sqlite:PATH or postgresql://...; its password comes from PGPASSFILE or a service file. A server on another machine has to prove by TLS who it is, \
+            unless the address itself says less by sslmode=.
 
-            There is no command back to the KMS alone.
+            There is no command back to the KMS alone. Rows are authenticated, and what was seen of a tenant is remembered \
+            (--pins): a row that somebody has changed is refused. --require-root-key refuses whatever is not enabled.
 
             Exit codes: 0 done; 1 failed; 64 wrong usage; 69 database, KMS or custodyd not available; 75 another process \
             is at the same tenant, or the database is locked; 77 denied; 78 wrong configuration.
@@ -30,7 +32,7 @@ struct CustodyMek: AsyncParsableCommand {
         subcommands: [
             StatusCommand.self, MigrateCommand.self, CreateCommand.self, ImportCommand.self, EnableCommand.self,
             OpenCommand.self, EncryptCommand.self, DecryptCommand.self, RewrapCommand.self, RotateKMSCommand.self,
-            SettleCommand.self,
+            SettleCommand.self, AcceptCommand.self,
         ])
 
     static func main() async {

@@ -52,6 +52,8 @@ import TestSupport
 
     @Test(arguments: [
         "http://kms.example", "http://10.0.0.1", "http://127.evil.example", "http://localhost.evil.example", "http://0.0.0.0",
+        // Not surely loopback addresses, whatever a resolver makes of them.
+        "http://127.1", "http://2130706433", "http://[::ffff:127.0.0.1]", "http://localhost.",
         "ftp://127.0.0.1", "kms.example", "https://", "https://user:PASSW0RD@kms.example", "https://kms.example/path", "https://a/?b",
     ])
     func otherEndpointsAreRefused(_ address: String) throws {

@@ -21,9 +21,9 @@ import TestSupport
         let after = try await service.record()
         #expect(after.layers == .rootKeyOverKMS(name: "root", version: 1))
         #expect(after.masterKeyID == before.masterKeyID)
-        #expect(after.revision == before.revision + 1)
+        #expect(after.revision == before.revision + 1 && after.generation == before.generation + 1)
         // Neither layer alone: the row is Custody's envelope, and what the daemon opens is the second key's ciphertext.
-        let inner = try await service.daemon.withClient { try await $0.unwrap(after.blob, context: ["tenant": "\(service.tenant)"]).plaintext.exposed() }
+        let inner = try await service.daemon.withClient { try await $0.unwrap(after.blob, context: after.rootKeyContext).plaintext.exposed() }
         #expect(inner != service.masterKey && inner != service.firstCiphertext)
         let opened = try await service.withKMS { try await $0.decrypt(inner, under: after.kmsKey, context: service.tenant.encryptionContext) }
         #expect(opened.exposed() == service.masterKey)
@@ -42,6 +42,10 @@ import TestSupport
         for call in calls { #expect(String(decoding: call.body, as: UTF8.self).contains("\"tenant\":\"\(service.tenant)\"")) }
         let audit = try service.daemon.audit().filter { "\($0["context"] ?? "")".contains("\(service.tenant)") }
         #expect(audit.map { $0["operation"] as? String } == ["wrap", "unwrap"])
+        // Which master key, and which of its envelopes.
+        let record = try await service.record()
+        for line in audit { #expect(line["context"] as? [String: String] == record.rootKeyContext) }
+        #expect(record.rootKeyContext == ["tenant": "\(service.tenant)", "mek": "\(record.masterKeyID)", "generation": "2"])
     }
 
     @Test func enabledTwiceIsNothing() async throws {

@@ -152,7 +152,10 @@ import TestSupport
         let refusal = try await service.refusal(["enable", name, "--root-key", "rooot", "--yes-i-understand", name], exit: 1)
         #expect(refusal.code == "root-key-not-found")
         try await service.expectSafe("failed")
-        try await thenWorks(service)
+        // The name is put right, which is another choice than the one that was journalled.
+        #expect(try await service.refusal(service.enabling, exit: 64).code == "choice-changed")
+        try await service.ok(arguments: service.enabling + ["--change-choices"])
+        try await service.expectEnabled("finished under the right name")
     }
 
     // MARK: Database
@@ -237,10 +240,11 @@ import TestSupport
         var record = try await service.record()
         let other = try await service.withKMS { try await $0.createKey(description: "another's") }
         let blob = try await service.withKMS { try await $0.encrypt(.init(service.masterKey), under: other, context: service.tenant.encryptionContext) }
-        let wrapped = try await service.daemon.withClient { try await $0.wrap(.init(blob), key: "root", context: service.tenant.encryptionContext) }
-        record.layers = .rootKeyOverKMS(name: "root", version: 1)
-        (record.blob, record.kmsKey) = (wrapped.blob, other)
-        let changed = record
+        (record.kmsKey, record.generation) = (other, record.generation + 1)
+        let context = record.rootKeyContext
+        let wrapped = try await service.daemon.withClient { try await $0.wrap(.init(blob), key: "root", context: context) }
+        (record.layers, record.blob) = (.rootKeyOverKMS(name: "root", version: 1), wrapped.blob)
+        let changed = record.authenticated(by: LockedBytes(service.masterKey), ciphertext: blob)
         try await service.withDatabase { try await $0.replace(changed, recording: nil) }
 
         let again = try await service.enable()

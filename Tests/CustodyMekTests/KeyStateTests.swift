@@ -34,7 +34,9 @@ import Testing
         restored.revision = now.revision
         let row = restored
         try await service.withDatabase { try await $0.replace(row, recording: nil) }
-        #expect(try await service.refusal(["open", "\(service.tenant)", "--check"], exit: 1).code == "kms-key-pending-deletion")
+        // Who has seen the tenant enabled does not even ask.
+        #expect(try await service.refusal(["open", "\(service.tenant)", "--check"], exit: 1).code == "root-key-required")
+        #expect(try await service.refusal(["open", "\(service.tenant)", "--check"], exit: 1, service.elsewhere).code == "kms-key-pending-deletion")
     }
 
     @Test func secondKeyIsDisabled() async throws {

@@ -1,3 +1,4 @@
+import AWSKMS
 import CustodyClient
 import CustodyProtocol
 import Foundation
@@ -102,6 +103,11 @@ import TestSupport
         #expect(try await service.refusal(["status", "new"], exit: 1).code == "tenant-not-found")
         try await service.ok("import", "new", "--kms-key", key, "--kms-context", "tenant=\(service.tenant)", "--in", file)
         try await service.ok("open", "new", "--check")
+        // The KMS is never asked for it with another context than the tenant's own.
+        let record = try await service.withDatabase { try await $0.existingRecord(of: TenantName("new")) }
+        #expect(record.kmsContext == ["tenant": "new"] && record.blob != service.firstCiphertext)
+        let opened = try await service.withKMS { try await $0.decrypt(record.blob, under: record.kmsKey, context: ["tenant": "new"]) }
+        #expect(opened.exposed() == service.masterKey)
     }
 
     // MARK: Wrong use
@@ -109,8 +115,11 @@ import TestSupport
     @Test func wrongUse() async throws {
         let service = try await TenantService(.sqlite)
         for arguments in [
-            ["enable"], ["enable", "acme"], ["enable", "a b", "--root-key", "root", "--yes-i-understand", "a b"], ["rewrap"], ["rewrap", "x", "--all"],
-            ["rotate-kms", "\(service.tenant)", "--deletion-days", "6"], ["open", "\(service.tenant)", "--json"], ["disable", "acme"], ["import", "x"],
+            ["enable"], ["enable", "\(service.tenant)", "--yes-i-understand", "\(service.tenant)"], ["enable", "a b", "--root-key", "root", "--yes-i-understand", "a b"], ["rewrap"], ["rewrap", "x", "--all"],
+            ["rotate-kms", "\(service.tenant)", "--deletion-days", "6"], ["open", "\(service.tenant)", "--json"], ["disable", "acme"], ["import", "x"], ["accept"],
+            ["accept", "x", "--all"], ["accept", "x", "--yes-i-understand", "y"], ["accept", "\(service.tenant)"], ["accept", "--all"],
+            ["open", "\(service.tenant)", "--check", "--expect-mek", "12"], ["open", "\(service.tenant)", "--check", "--require-root-key", ""],
+            ["enable", "\(service.tenant)", "--root-key", "root", "--keep-old-key", "--retire-old-key"],
         ] {
             let result = try await service.mek(arguments)
             #expect(result.status == .exited(64), "\(arguments): \(result.errors)")

@@ -74,6 +74,7 @@ final class TenantService: Sendable {
     var environment: [String: String] {
         server.environment.merging([
             "AWS_ENDPOINT_URL_KMS": proxy.endpoint, "CUSTODY_MEK_DATABASE": address, "CUSTODY_SOCKET": daemon.socket,
+            "XDG_STATE_HOME": directory.file("state"),
         ]) { _, own in own }
     }
 
@@ -82,8 +83,9 @@ final class TenantService: Sendable {
         try await mek(arguments, input: input)
     }
 
-    func mek(_ arguments: [String], input: String = "") async throws -> ProcessResult {
-        try await run("custody-mek", arguments: arguments, input: input, environment: environment)
+    /// - Parameter other: What is to be found otherwise in the environment.
+    func mek(_ arguments: [String], input: String = "", _ other: [String: String] = [:]) async throws -> ProcessResult {
+        try await run("custody-mek", arguments: arguments, input: input, environment: environment.merging(other) { _, other in other })
     }
 
     /// Runs it and wants it to succeed.
@@ -108,11 +110,14 @@ final class TenantService: Sendable {
     var enabling: [String] { ["enable", "\(tenant)", "--root-key", "root", "--yes-i-understand", "\(tenant)"] }
 
     /// Runs it with `--json`, wants it to fail, and returns what it says of the error.
-    func refusal(_ arguments: [String], exit code: Int32) async throws -> Refusal {
-        let result = try await mek(arguments + ["--json"])
+    func refusal(_ arguments: [String], exit code: Int32, _ other: [String: String] = [:]) async throws -> Refusal {
+        let result = try await mek(arguments + ["--json"], other)
         guard result.status == .exited(code) else { throw UnexpectedResult(result) }
         return try JSONDecoder().decode(RefusalDocument.self, from: Data(result.output.utf8)).error
     }
+
+    /// The environment of another machine, which has seen nothing of the tenant yet.
+    var elsewhere: [String: String] { ["XDG_STATE_HOME": directory.file("state-\(UUID())")] }
 
     // MARK: Looking past the program
 

@@ -29,6 +29,7 @@ import Testing
         operation.newKey = KMSKeyID(rawValue: "new")
         operation.oldKey = KMSKeyID(rawValue: "older")
         operation.baseRevision = 4
+        (operation.retiresOldKey, operation.tag) = (false, [7, 0])
         try await database.update(operation, done: nil)
         operation.version += 1
         #expect(try await database.unfinishedOperation(of: row.tenant) == operation)
@@ -39,6 +40,7 @@ import Testing
         operation.version += 1
         operation.state = .finished
         operation.step = .oldKeyRetired
+        operation.retiresOldKey = nil
         operation.changedAt = moment(5)
         try await database.update(operation, done: .oldKeyRetired)
         operation.version += 1
@@ -113,7 +115,7 @@ import Testing
         await database.close()
     }
 
-    @Test(arguments: Kind.allCases, ["kind = 'other'", "state = 'other'", "step = 99", "id = BYTES"])
+    @Test(arguments: Kind.allCases, ["kind = 'other'", "state = 'other'", "step = 99", "id = BYTES", "retires_old_key = 2"])
     func aDamagedEntryIsNamed(_ kind: Kind, _ damage: String) async throws {
         let store = try await Store(kind)
         let (database, row) = try await database(store)

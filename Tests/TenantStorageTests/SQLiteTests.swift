@@ -68,7 +68,7 @@ import Testing
             try await database.replace(new, recording: nil)
         }
         // Somebody else's journal, which stays beside the file, and pages that were not overwritten.
-        try await store.sql("PRAGMA journal_mode = \(journal); PRAGMA secure_delete = OFF; INSERT INTO custody_tenant SELECT 'x', master_key_id, NULL, NULL, \(store.literal(old)), kms_key, kms_context, 1, 0, 0, NULL FROM custody_tenant LIMIT 1; DELETE FROM custody_tenant WHERE tenant = 'x'")
+        try await store.sql("PRAGMA journal_mode = \(journal); PRAGMA secure_delete = OFF; INSERT INTO custody_tenant (tenant, master_key_id, root_key, root_key_version, blob, kms_key, kms_context, revision, created_at, changed_at, last_opened_at) SELECT 'x', master_key_id, NULL, NULL, \(store.literal(old)), kms_key, kms_context, 1, 0, 0, NULL FROM custody_tenant LIMIT 1; DELETE FROM custody_tenant WHERE tenant = 'x'")
         #expect(try filesContain(middle, store))
         try await database.scrub()
         #expect(try !filesContain(start, store) && !filesContain(middle, store))

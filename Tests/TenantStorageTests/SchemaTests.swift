@@ -57,4 +57,41 @@ import Testing
         #expect(await code { try await database.record(of: TenantName("a")) } == .schemaMissing)
         await database.close()
     }
+
+    /// Rows and journal of the first release that had any.
+    @Test(arguments: Kind.allCases) func aDatabaseOfBeforeLosesNothing(_ kind: Kind) async throws {
+        let store = try await Store(kind, migrated: false)
+        let database = try store.open()
+        try await database.driver.create()
+        let dialect = database.driver.dialect
+        try await database.driver.transaction(.writing) { session throws(MasterKeyError) in
+            for statement in Schema.migrations(of: dialect)[0] { try session.run(statement) }
+            try session.run("UPDATE custody_schema SET version = 1")
+        }
+        let id = Identifier(), operationID = Identifier()
+        try await store.sql(
+            """
+            INSERT INTO custody_tenant (tenant, master_key_id, root_key, root_key_version, blob, kms_key, kms_context, revision, created_at, changed_at)
+            VALUES ('a', \(store.literal(id.bytes)), 'root', 3, \(store.literal([1, 2, 0])), 'key-1', '{"app":"x"}', 7, 1000, 2000)
+            """)
+        try await store.sql(
+            """
+            INSERT INTO custody_operation (id, tenant, number, version, kind, state, step, base_revision, old_key, new_key, lost_creations,
+            root_key, deletion_days, started_at, changed_at)
+            VALUES (\(store.literal(operationID.bytes)), 'a', 1, 4, 'enable', 'unfinished', 9, 6, 'key-0', 'key-1', 0, 'root', 9, 1000, 2000)
+            """)
+        #expect(await code { try await database.record(of: TenantName("a")) } == .schemaMissing)
+        let done = try await database.migrate()
+        #expect(done.from == 1 && done.to == Schema.version)
+
+        let row = try #require(try await database.record(of: TenantName("a")))
+        let expected = TenantRecord(
+            tenant: try TenantName("a"), masterKeyID: id, layers: .rootKeyOverKMS(name: "root", version: 3), blob: [1, 2, 0],
+            kmsKey: KMSKeyID(rawValue: "key-1"), kmsContext: ["app": "x"], generation: 0, tag: nil, revision: 7,
+            createdAt: Date(timeIntervalSince1970: 1), changedAt: Date(timeIntervalSince1970: 2))
+        #expect(row == expected)
+        let operation = try #require(try await database.unfinishedOperation(of: TenantName("a")))
+        #expect(operation.id == operationID && operation.step == .replaced && operation.deletionDays == 9 && operation.retiresOldKey == nil)
+        await database.close()
+    }
 }

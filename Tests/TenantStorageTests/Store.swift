@@ -105,7 +105,7 @@ func record(
 ) throws -> TenantRecord {
     TenantRecord(
         tenant: try TenantName(tenant), masterKeyID: Identifier(), layers: layers, blob: blob, kmsKey: KMSKeyID(rawValue: kmsKey),
-        kmsContext: ["tenant": tenant, "a/b": "\"ü\u{0}\n"], createdAt: moment(), changedAt: moment(1))
+        kmsContext: ["tenant": tenant, "a/b": "\"ü\u{0}\n"], generation: 3, tag: [0, 255], createdAt: moment(), changedAt: moment(1))
 }
 
 func operation(

@@ -77,6 +77,7 @@ import Testing
         new.blob = [5]
         new.kmsKey = KMSKeyID(rawValue: "key-2")
         new.kmsContext = [:]
+        (new.generation, new.tag) = (4, nil)
         new.changedAt = moment(3)
         try await database.replace(new, recording: nil)
 

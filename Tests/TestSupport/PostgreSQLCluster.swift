@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A PostgreSQL server of the tests' own: in a temporary folder, with a Unix socket in it and no port.
+/// A PostgreSQL server of the tests' own: in a temporary folder, with a Unix socket in it, and no port unless it is asked for.
 ///
 /// It ends with this process, whatever ends that: somebody waits for the end of a pipe from here.
 public final class PostgreSQLCluster: Sendable {
@@ -17,6 +17,9 @@ public final class PostgreSQLCluster: Sendable {
     private let directory: TemporaryDirectory
     private let binaries: String
     private let user: [String]
+    private let network: [String]
+    /// On 127.0.0.1; nil without a network.
+    public let port: Int?
     private let server = Mutex<Server?>(nil)
     private let databases = Mutex(0)
 
@@ -24,13 +27,41 @@ public final class PostgreSQLCluster: Sendable {
     public var socketFolder: String { directory.path }
     public var dataFolder: String { directory.file("data") }
 
+    /// What it listens to besides its Unix socket: a free port of 127.0.0.1.
+    public enum Network: Sendable {
+        case none, clear
+        /// With a certificate that no authority has signed, for these names, such as `IP:127.0.0.1`.
+        case tls(names: String)
+    }
+
+    /// The file of its certificate, if it has TLS.
+    public var certificateFile: String { directory.file("server.pem") }
+
     /// Makes the cluster and starts it.
     ///
     /// - Parameter access: Lines for the beginning of pg_hba.conf.
-    public init(access: String = "") async throws {
+    public init(access: String = "", network: Network = .none) async throws {
         binaries = try Self.binaries()
         directory = try TemporaryDirectory()
-        user = try Self.unprivilegedUser(owning: directory.path)
+        let certificate = directory.file("server.pem"), key = directory.file("server.key")
+        switch network {
+        case .none: (port, self.network) = (nil, ["-c", "listen_addresses="])
+        case .clear, .tls:
+            let free = try Self.freePort()
+            var settings = ["-c", "listen_addresses=127.0.0.1", "-c", "port=\(free)"]
+            if case .tls(let names) = network {
+                let made = try await run(
+                    "openssl",
+                    arguments: [
+                        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                        "/CN=custody test", "-addext", "subjectAltName=\(names)", "-keyout", key, "-out", certificate,
+                    ])
+                guard made.status == .exited(0) else { throw UnexpectedResult(made) }
+                settings += ["-c", "ssl=on", "-c", "ssl_cert_file=\(certificate)", "-c", "ssl_key_file=\(key)"]
+            }
+            (port, self.network) = (free, settings)
+        }
+        user = try Self.unprivilegedUser(owning: [directory.path, certificate, key])
         try directory.write("hba", access + "\nlocal all all trust\n", mode: 0o644)
         let arguments = [
             "\(binaries)/initdb", "-D", dataFolder, "-U", Self.superuser, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync",
@@ -91,8 +122,8 @@ public final class PostgreSQLCluster: Sendable {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", script, "sh"] + user + [
-            "\(binaries)/postgres", "-D", dataFolder, "-k", directory.path, "-c", "listen_addresses=", "-c", "fsync=off",
-            "-c", "hba_file=\(directory.file("hba"))", "-c", "max_connections=200", "-c", "unix_socket_permissions=0777",
+            "\(binaries)/postgres", "-D", dataFolder, "-k", directory.path] + network + [
+            "-c", "fsync=off", "-c", "hba_file=\(directory.file("hba"))", "-c", "max_connections=200", "-c", "unix_socket_permissions=0777",
             "-c", "shared_buffers=32MB", "-c", "lc_messages=C", "-c", "autovacuum=off",
         ]
         process.environment = ProcessInfo.processInfo.environment.merging(
@@ -131,7 +162,7 @@ public final class PostgreSQLCluster: Sendable {
     }
 
     public func address(of database: String, user: String = superuser) -> String {
-        "postgresql:///\(database)?host=\(socketFolder)&user=\(user)"
+        "postgresql:///\(database)?host=\(socketFolder)&user=\(user)" + (port.map { "&port=\($0)" } ?? "")
     }
 
     /// Runs statements as superuser, each in a transaction of its own, and returns what they printed.
@@ -150,6 +181,7 @@ public final class PostgreSQLCluster: Sendable {
 
     private func arguments(_ database: String) -> [String] {
         ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", socketFolder, "-U", Self.superuser, "-d", database]
+            + (port.map { ["-p", "\($0)"] } ?? [])
     }
 
     // MARK: What the machine offers
@@ -164,15 +196,34 @@ public final class PostgreSQLCluster: Sendable {
         return folder
     }
 
+    /// A port of 127.0.0.1 that nobody has at this moment.
+    private static func freePort() throws -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw POSIXFailure("socket") }
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let failed = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) != 0 || getsockname(descriptor, $0, &length) != 0 }
+        }
+        guard !failed else { throw POSIXFailure("bind") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
     /// The beginning of a command that runs as somebody else if this is root, as whom PostgreSQL refuses to run. Gives the
-    /// folder to them.
-    private static func unprivilegedUser(owning folder: String) throws -> [String] {
+    /// folder and the files to them.
+    private static func unprivilegedUser(owning paths: [String]) throws -> [String] {
         guard geteuid() == 0 else { return [] }
         guard let account = getpwnam("postgres") ?? getpwnam("nobody") else {
             throw NotInstalled(description: "cannot run PostgreSQL as root, and there is no account postgres or nobody")
         }
         let (user, group) = (account.pointee.pw_uid, account.pointee.pw_gid)
-        guard chown(folder, user, group) == 0, chmod(folder, 0o755) == 0 else { throw POSIXFailure("chown \(folder)") }
+        for path in paths where FileManager.default.fileExists(atPath: path) {
+            guard chown(path, user, group) == 0 else { throw POSIXFailure("chown \(path)") }
+        }
+        guard chmod(paths[0], 0o755) == 0 else { throw POSIXFailure("chmod \(paths[0])") }
         return ["/usr/bin/setpriv", "--reuid=\(user)", "--regid=\(group)", "--clear-groups"]
     }
 }

@@ -19,7 +19,7 @@ struct Endpoint: Sendable, Hashable, CustomStringConvertible {
                 advice: "correct AWS_ENDPOINT_URL_KMS, or the endpoint named when calling")
         }
         host = named.trimmingCharacters(in: ["[", "]"]).lowercased()
-        guard scheme == "https" || Self.isLoopback(host) else {
+        guard scheme == "https" || LoopbackHost.contains(host) else {
             throw MasterKeyError(
                 .kmsConfiguration, "the KMS's endpoint http://\(host) is not protected by TLS, and plaintext keys would travel over it",
                 advice: "use https://; http:// is taken for 127.0.0.0/8, ::1 and localhost only")
@@ -32,11 +32,4 @@ struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     }
 
     var description: String { String(url.dropLast()) }
-
-    private static func isLoopback(_ host: String) -> Bool {
-        if host == "localhost" || host == "::1" { return true }
-        // An address and not a name: 127.evil.example is somebody else's.
-        var address = in_addr()
-        return inet_pton(AF_INET, host, &address) == 1 && UInt32(bigEndian: address.s_addr) >> 24 == 127
-    }
 }

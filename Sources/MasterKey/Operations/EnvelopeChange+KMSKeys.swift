@@ -8,12 +8,12 @@ extension EnvelopeChange {
     // MARK: Step 10
 
     /// - Returns: What is to be known if the key stays.
-    func retireOldKey(_ entry: inout JournalEntry, _ request: Request) async throws(MasterKeyError) -> [String] {
+    func retireOldKey(_ entry: inout JournalEntry) async throws(MasterKeyError) -> [String] {
         let oldKey = entry.operation.oldKey
         guard entry.operation.kind != .refreshKMS, oldKey != entry.operation.newKey else {
             return try await finish(&entry, [])
         }
-        guard request.retiresOldKey else {
+        guard entry.operation.retiresOldKey == true else {
             return try await finish(&entry, [
                 "KMS key \(oldKey) was left as it is, as asked for; old backups of this tenant's row open by the KMS alone as long as it lives"
             ])
@@ -45,13 +45,31 @@ extension EnvelopeChange {
 
     /// Ends an operation that something else has overtaken: its keys go, unless a row needs them.
     func giveWay(_ entry: inout JournalEntry, _ record: TenantRecord) async throws(MasterKeyError) -> [String] {
-        for key in [entry.operation.newKey, entry.operation.oldKey].compactMap(\.self) where key != record.kmsKey {
+        // The old key only if the row was replaced and its deletion asked for, by the operation's own word.
+        let operation = entry.operation
+        var keys: [KMSKeyID] = []
+        if operation.isReplaced, operation.retiresOldKey == true, operation.oldKey != record.kmsKey {
+            _ = try await authentication(of: operation, record)
+            keys.append(operation.oldKey)
+        }
+        if let newKey = operation.newKey, newKey != record.kmsKey, try await isMade(newKey, by: operation) { keys.append(newKey) }
+        for key in keys {
             guard try await database.tenants(under: key).isEmpty else { continue }
-            try await kms.scheduleDeletion(of: key, afterDays: entry.operation.deletionDays)
+            try await kms.scheduleDeletion(of: key, afterDays: operation.deletionDays)
         }
         entry.operation.state = .superseded
         try await entry.save()
         return ["something else has changed the row of tenant \(record.tenant) since operation \(entry.operation.id) began, which is given up"]
+    }
+
+    /// Whether the KMS has made this key for the operation: anything may stand in the journal.
+    private func isMade(_ key: KMSKeyID, by operation: OperationRecord) async throws(MasterKeyError) -> Bool {
+        do throws(MasterKeyError) {
+            return try await kms.describe(key.rawValue).description.utf8.elementsEqual(operation.keyDescription.utf8)
+        } catch {
+            guard error.code == .kmsKeyNotFound else { throw error }
+            return false
+        }
     }
 
     /// Goes on with a key that an earlier run asked for and did not hear of, if there is one.

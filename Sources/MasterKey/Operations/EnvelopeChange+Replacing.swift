@@ -24,25 +24,27 @@ extension EnvelopeChange {
         try await done(.encrypted, &entry, "under \(newKey)")
         try await done(.ciphertextTaken, &entry, "\(ciphertext.count) bytes")
 
-        let wrapped = try await rootKey.wrap(ciphertext, under: entry.operation.rootKey, of: record.tenant)
+        var changed = try record.nextGeneration()
+        let wrapped = try await rootKey.wrap(ciphertext, under: record.rootKeyName ?? entry.operation.rootKey, for: changed)
         try await done(.wrapped, &entry, "under \(wrapped.layers)")
         try await done(.envelopeTaken, &entry, "\(wrapped.blob.count) bytes")
 
-        var changed = record
         changed.layers = wrapped.layers
         changed.blob = wrapped.blob
         changed.kmsKey = newKey
         changed.kmsContext = context
         changed.changedAt = Date()
-        let proposed = changed
+        let proposed = changed.authenticated(by: masterKey, ciphertext: ciphertext)
         let opened = try await onceKnown { () async throws(MasterKeyError) in try await opener.open(proposed) }
         guard opened.isEqual(to: masterKey) else {
             throw MasterKeyError(
                 .proofFailed, "the new envelope of tenant \(record.tenant) opens to another master key than the old one",
                 advice: "do not run it again before KMS and HSM are understood: one of them has given a wrong answer")
         }
-        try await entry.saveReplaced(changed)
+        try await entry.saveReplaced(proposed, by: RowAuthentication(by: masterKey))
+        changed = proposed
         changed.revision += 1
+        try pins.note(changed)
         try await onStep(.replaced, "it opens to the same master key; revision \(changed.revision)")
         return changed
     }
@@ -54,7 +56,7 @@ extension EnvelopeChange {
             entry.operation.newKey = entry.operation.oldKey
             return entry.operation.oldKey
         }
-        if let key = entry.operation.newKey, try await isUsable(key, madeBefore: entry.operation.changedAt) {
+        if let key = entry.operation.newKey, try await isUsable(key, of: entry.operation) {
             try await done(.keyCreated, &entry, "\(key), made by an earlier run")
             return key
         }
@@ -80,20 +82,26 @@ extension EnvelopeChange {
     }
 
     /// Whether a key that an earlier run made can be gone on with; false if it is deleted or about to be.
-    private func isUsable(_ key: KMSKeyID, madeBefore date: Date) async throws(MasterKeyError) -> Bool {
-        let state: KMSKeyDescription.State
+    private func isUsable(_ key: KMSKeyID, of operation: OperationRecord) async throws(MasterKeyError) -> Bool {
+        let found: KMSKeyDescription
         do throws(MasterKeyError) {
-            state = try await onceKnown { () async throws(MasterKeyError) in try await kms.describe(key.rawValue).state }
+            found = try await onceKnown { () async throws(MasterKeyError) in try await kms.describe(key.rawValue) }
         } catch {
-            guard error.code == .kmsKeyNotFound, Date().timeIntervalSince(date) > Self.cloudSettles else { throw error }
+            guard error.code == .kmsKeyNotFound, Date().timeIntervalSince(operation.changedAt) > Self.cloudSettles else { throw error }
             return false
         }
-        switch state {
+        // Anything may stand in the journal; the KMS says for what a key was made.
+        guard found.description.utf8.elementsEqual(operation.keyDescription.utf8) else {
+            throw MasterKeyError(
+                .journalAltered, "KMS key \(key), which the journal names as made for tenant \(operation.tenant), was made for something else",
+                advice: "restore the journal from a backup; who wrote this into it may own that key")
+        }
+        switch found.state {
         case .enabled: return true
         case .pendingDeletion: return false
         case .disabled, .unavailable:
             throw MasterKeyError(
-                .kmsKeyDisabled, "KMS key \(key), which an earlier run made, is \(state.rawValue)",
+                .kmsKeyDisabled, "KMS key \(key), which an earlier run made, is \(found.state.rawValue)",
                 advice: "enable it, or schedule its deletion so that another one is made")
         }
     }

@@ -12,19 +12,23 @@ import Foundation
 /// is recorded. Running the same change again goes on where it stopped. Two runs at once: one is turned away; and should the
 /// lock be lost (a database server that restarts loses it), the journal takes no further word from a run that was overtaken.
 public struct EnvelopeChange: Sendable {
+    /// What is to be done. A choice that is nil is the journal's if it has an unfinished operation, else the usual one.
     public struct Request: Sendable {
+        public static let usualDeletionDays = 30
+
         public let tenant: TenantName
         public let kind: OperationRecord.Kind
         /// The root key to wrap under; for other changes than enabling, the one that the row names.
         public let rootKey: String?
         /// The waiting period of the old KMS key's deletion, 7 to 30 days.
-        public let deletionDays: Int
-        /// Whether the old KMS key is scheduled for deletion. If not, old backups of the row stay readable by the KMS alone.
-        public let retiresOldKey: Bool
+        public let deletionDays: Int?
+        /// Whether the old KMS key is scheduled for deletion, as it usually is. If not, old backups of the row stay readable by
+        /// the KMS alone.
+        public let retiresOldKey: Bool?
 
         public init(
-            _ kind: OperationRecord.Kind, tenant: TenantName, rootKey: String? = nil, deletionDays: Int = 30,
-            retiresOldKey: Bool = true
+            _ kind: OperationRecord.Kind, tenant: TenantName, rootKey: String? = nil, deletionDays: Int? = nil,
+            retiresOldKey: Bool? = nil
         ) {
             self.tenant = tenant
             self.kind = kind
@@ -51,21 +55,31 @@ public struct EnvelopeChange: Sendable {
     /// Told after each step, when the journal has it. What it throws ends the run, which can be gone on with later.
     public typealias Observer = @Sendable (_ step: Step, _ detail: String) async throws(MasterKeyError) -> Void
 
+    /// Asked when an unfinished operation was begun with other choices than the request's: whether these are to hold from now
+    /// on. Nothing was changed yet, and nothing is if the answer is no.
+    public typealias Confirmation = @Sendable (_ changes: [ChangedChoice]) async throws(MasterKeyError) -> Bool
+
     let database: any TenantDatabase
     let kms: any KeyManagementService
     let rootKey: RootKeyService
     let opener: EnvelopeOpener
+    let pins: TenantPins
     let onStep: Observer
+    let confirm: Confirmation
 
+    /// - Parameter confirm: By default nobody confirms.
     public init(
-        database: any TenantDatabase, kms: any KeyManagementService, custody: CustodyClient,
-        onStep: @escaping Observer = { (_, _) async throws(MasterKeyError) in }
+        database: any TenantDatabase, kms: any KeyManagementService, custody: CustodyClient, pins: TenantPins = TenantPins(),
+        onStep: @escaping Observer = { (_, _) async throws(MasterKeyError) in },
+        confirm: @escaping Confirmation = { _ async throws(MasterKeyError) in false }
     ) {
         self.database = database
         self.kms = kms
+        self.pins = pins
+        self.confirm = confirm
         self.onStep = onStep
         rootKey = RootKeyService(custody)
-        opener = EnvelopeOpener(rootKey: rootKey, kms: kms)
+        opener = EnvelopeOpener(rootKey: rootKey, kms: kms, pins: pins)
     }
 
     /// - Throws: ``MasterKeyError``; its `state` says how the tenant was left, its `advice` what to do. Running it again
@@ -92,34 +106,75 @@ public struct EnvelopeChange: Sendable {
 
     private func runExclusively(_ request: Request) async throws(MasterKeyError) -> Outcome {
         let record = try await database.existingRecord(of: request.tenant)
+        // Before anything follows from it: for a row that somebody has put there no KMS key must die.
+        guard record.tag != nil else { throw record.notAccepted }
+        try pins.check(record)
         var notes: [String] = []
         if let unfinished = try await database.unfinishedOperation(of: request.tenant) {
             var entry = JournalEntry(unfinished, database)
             if unfinished.isOvertaken(by: record) {
                 notes = try await giveWay(&entry, record)
             } else {
-                try entry.take(request)
-                return try await goOn(&entry, record, request)
+                let authentication = unfinished.isReplaced ? try await authentication(of: unfinished, record) : nil
+                try await take(request, &entry, authentication)
+                return try await goOn(&entry, record)
             }
         }
-        if request.kind == .enable, record.isEnabled { return Outcome(result: .alreadyDone, record: record, notes: notes) }
+        if request.kind == .enable, record.isEnabled {
+            try checkRootKey(request, record)
+            return Outcome(result: .alreadyDone, record: record, notes: notes)
+        }
         var entry = JournalEntry(try OperationRecord(request, record), database)
         try await entry.begin()
-        var outcome = try await goOn(&entry, record, request)
+        var outcome = try await goOn(&entry, record)
         outcome.notes = notes + outcome.notes
         return outcome
     }
 
-    private func goOn(
-        _ entry: inout JournalEntry, _ record: TenantRecord, _ request: Request
-    ) async throws(MasterKeyError) -> Outcome {
+    /// Goes on with an operation as it was begun. Where a later run is told otherwise, that has to be confirmed, and is written
+    /// down before anything follows from it.
+    private func take(_ request: Request, _ entry: inout JournalEntry, _ authentication: RowAuthentication?) async throws(MasterKeyError) {
+        let changes = try entry.operation.changes(by: request)
+        guard !changes.isEmpty || entry.operation.retiresOldKey == nil else { return }
+        if !changes.isEmpty { guard try await confirm(changes) else { throw entry.operation.unconfirmed(changes) } }
+        entry.operation.apply(request)
+        if let authentication { entry.operation.tag = authentication.tag(of: entry.operation) }
+        try await entry.save()
+    }
+
+    /// Opens the row that an operation has put in place, and sees by its master key that nobody else has written the entry: a
+    /// KMS key is deleted by its word.
+    ///
+    /// - Throws: `journal-altered`.
+    func authentication(of operation: OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) -> RowAuthentication {
+        let authentication = RowAuthentication(by: try await opener.open(record))
+        // An older release's entry has no tag, and does not say what becomes of the old key: an operator has to.
+        let isOld = operation.tag == nil && operation.retiresOldKey == nil
+        guard isOld || authentication.isAuthentic(operation) else {
+            throw MasterKeyError(
+                .journalAltered, "the journal's unfinished operation of tenant \(record.tenant) is not as it was written: its tag does not fit",
+                state: "nothing was changed by this run, and no KMS key was deleted",
+                advice: "restore the journal from a backup, or see what KMS keys it names (`custody-mek status \(record.tenant)`) and which of them are yours")
+        }
+        return authentication
+    }
+
+    /// A tenant that is enabled under another root key than the one that is asked for is not "already done".
+    private func checkRootKey(_ request: Request, _ record: TenantRecord) throws(MasterKeyError) {
+        guard let wanted = request.rootKey, case .rootKeyOverKMS(let name, _) = record.layers, !name.utf8.elementsEqual(wanted.utf8) else { return }
+        throw MasterKeyError(
+            .choiceChanged, "tenant \(request.tenant) is enabled under root key '\(name)', not '\(wanted)'; nothing was changed",
+            advice: "leave --root-key out to see that nothing is left to do; there is no change from one root key to another")
+    }
+
+    private func goOn(_ entry: inout JournalEntry, _ record: TenantRecord) async throws(MasterKeyError) -> Outcome {
         var current = record
         var notes: [String] = []
         do throws(MasterKeyError) {
             if !entry.operation.isReplaced { current = try await replaceEnvelope(&entry, record) }
             // Also for an earlier run that was killed before it did.
             notes += await scrub(record.tenant)
-            notes += try await retireOldKey(&entry, request)
+            notes += try await retireOldKey(&entry)
         } catch {
             throw entry.saved.explain(error, record)
         }

@@ -27,28 +27,15 @@ struct JournalEntry {
     }
 
     /// Writes it together with the row that step 9 puts in place of the present one.
-    mutating func saveReplaced(_ record: TenantRecord) async throws(MasterKeyError) {
+    mutating func saveReplaced(_ record: TenantRecord, by authentication: RowAuthentication) async throws(MasterKeyError) {
         var replaced = operation
         replaced.step = .replaced
         replaced.changedAt = record.changedAt
+        replaced.tag = authentication.tag(of: replaced)
         try await database.replace(record, recording: replaced)
         replaced.version += 1
         operation = replaced
         saved = replaced
-    }
-
-    /// Goes on with what a later run was told.
-    ///
-    /// - Throws: `operation-unfinished` if it is about another change.
-    mutating func take(_ request: EnvelopeChange.Request) throws(MasterKeyError) {
-        guard operation.kind == request.kind else {
-            throw MasterKeyError(
-                .operationUnfinished, "tenant \(operation.tenant) has an unfinished operation '\(operation.kind.rawValue)'",
-                advice: "finish it by `custody-mek \(operation.kind.command(operation.tenant))` first")
-        }
-        operation.deletionDays = request.deletionDays
-        // Until the row is replaced nothing depends on it: a name that was misspelt can be put right.
-        if let rootKey = request.rootKey, !operation.isReplaced { operation.rootKey = rootKey }
     }
 }
 
@@ -67,15 +54,20 @@ extension OperationRecord {
         case .rootKeyOverKMS(let name, _): rootKey = name
         case .kms:
             guard request.kind == .enable, let name = request.rootKey else {
-                throw MasterKeyError(
-                    .notEnabled, "tenant \(request.tenant) is encrypted by the KMS alone",
-                    advice: "enable its root key by `custody-mek enable \(request.tenant) --root-key NAME`")
+                throw request.kind == .enable
+                    ? MasterKeyError(
+                        .choiceMissing, "no root key is named to enable tenant \(request.tenant) under, and there is no unfinished operation to go on with",
+                        advice: "name it by --root-key")
+                    : MasterKeyError(
+                        .notEnabled, "tenant \(request.tenant) is encrypted by the KMS alone",
+                        advice: "enable its root key by `custody-mek enable \(request.tenant) --root-key NAME`")
             }
             rootKey = name
         }
         let now = Date()
         self.init(
             tenant: request.tenant, kind: request.kind, baseRevision: record.revision, oldKey: record.kmsKey, rootKey: rootKey,
-            deletionDays: request.deletionDays, startedAt: now, changedAt: now)
+            deletionDays: request.deletionDays ?? EnvelopeChange.Request.usualDeletionDays, retiresOldKey: request.retiresOldKey ?? true,
+            startedAt: now, changedAt: now)
     }
 }

@@ -41,13 +41,18 @@ public struct OperationRecord: Sendable, Hashable {
     public var rootKey: String
     /// The waiting period of the old key's deletion.
     public var deletionDays: Int
+    /// Whether the old key is scheduled for deletion in the end; nil in an entry of an older release, which did not record it.
+    public var retiresOldKey: Bool?
+    /// What authenticates the KMS keys and choices above once the row is replaced, see ``RowAuthentication``: from then on a key
+    /// may be deleted by the entry's word.
+    public var tag: [UInt8]?
     public let startedAt: Date
     public var changedAt: Date
 
     public init(
         id: Identifier = Identifier(), tenant: TenantName, version: Int64 = 1, kind: Kind, state: State = .unfinished, step: Step? = nil,
         baseRevision: Int64, oldKey: KMSKeyID, newKey: KMSKeyID? = nil, lostCreations: Int = 0, lostCreationAt: Date? = nil,
-        rootKey: String, deletionDays: Int, startedAt: Date, changedAt: Date
+        rootKey: String, deletionDays: Int, retiresOldKey: Bool? = true, tag: [UInt8]? = nil, startedAt: Date, changedAt: Date
     ) {
         self.id = id
         self.tenant = tenant
@@ -62,6 +67,8 @@ public struct OperationRecord: Sendable, Hashable {
         self.lostCreationAt = lostCreationAt
         self.rootKey = rootKey
         self.deletionDays = deletionDays
+        self.retiresOldKey = retiresOldKey
+        self.tag = tag
         self.startedAt = startedAt
         self.changedAt = changedAt
     }

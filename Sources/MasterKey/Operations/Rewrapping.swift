@@ -11,9 +11,11 @@ public struct Rewrapping: Sendable {
 
     private let database: any TenantDatabase
     private let rootKey: RootKeyService
+    private let pins: TenantPins
 
-    public init(database: any TenantDatabase, custody: CustodyClient) {
+    public init(database: any TenantDatabase, custody: CustodyClient, pins: TenantPins = TenantPins()) {
         self.database = database
+        self.pins = pins
         rootKey = RootKeyService(custody)
     }
 
@@ -32,9 +34,14 @@ public struct Rewrapping: Sendable {
                 .notEnabled, "tenant \(tenant) is encrypted by the KMS alone, there is no envelope to wrap anew",
                 advice: "enable its root key by `custody-mek enable \(tenant) --root-key NAME`")
         }
-        let rewrapped = try await rootKey.rewrap(record.blob, of: tenant)
-        guard rewrapped.layers != record.layers else { return .alreadyNewest(record) }
-        guard try await rootKey.unwrap(rewrapped.blob, of: tenant) == rootKey.unwrap(record.blob, of: tenant) else {
+        guard record.tag != nil else { throw record.notAccepted }
+        try pins.check(record)
+        let rewrapped = try await rootKey.rewrap(record)
+        guard !rewrapped.layers.isSame(as: record.layers) else { return .alreadyNewest(record) }
+        let old = try await rootKey.unwrap(record.blob, of: record)
+        let new = try await rootKey.unwrap(rewrapped.blob, of: record)
+        guard old.layers.isSame(as: record.layers) else { throw EnvelopeOpener.altered(tenant) }
+        guard new.ciphertext == old.ciphertext, new.layers.isSame(as: rewrapped.layers) else {
             throw MasterKeyError(
                 .proofFailed, "the new envelope of tenant \(tenant) holds something else than the old one",
                 state: "the row is as it was", advice: "do not run it again before the HSM is understood: it has given a wrong answer")
@@ -45,6 +52,7 @@ public struct Rewrapping: Sendable {
         changed.changedAt = Date()
         try await database.replace(changed, recording: nil)
         changed.revision += 1
+        try pins.note(changed)
         return .rewrapped(changed)
     }
 }

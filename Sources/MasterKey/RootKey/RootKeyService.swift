@@ -2,39 +2,44 @@ import CustodyClient
 import CustodyProtocol
 import SecureMemory
 
-/// The user's root key behind `custodyd`, which makes and opens the outer layer. Both bind it to the tenant.
+/// The user's root key behind `custodyd`, which makes and opens the outer layer. Both bind it to the tenant, its master key and
+/// the generation of its envelope.
 struct RootKeyService: Sendable {
     private let client: CustodyClient
 
     init(_ client: CustodyClient) { self.client = client }
 
+    /// - Parameter record: The row that the envelope is made for, with its new generation.
     func wrap(
-        _ ciphertext: [UInt8], under name: String, of tenant: TenantName
+        _ ciphertext: [UInt8], under name: String, for record: TenantRecord
     ) async throws(MasterKeyError) -> (blob: [UInt8], layers: EnvelopeLayers) {
         do {
-            let wrapped = try await client.wrap(SecretBytes(ciphertext), key: name, context: tenant.encryptionContext)
+            let wrapped = try await client.wrap(SecretBytes(ciphertext), key: name, context: record.rootKeyContext)
             return (wrapped.blob, .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion))
         } catch {
-            throw Self.translate(error, "root key '\(name)' could not wrap for tenant \(tenant)")
+            throw Self.translate(error, "root key '\(name)' could not wrap for tenant \(record.tenant)")
         }
     }
 
-    func unwrap(_ blob: [UInt8], of tenant: TenantName) async throws(MasterKeyError) -> [UInt8] {
+    /// - Parameter context: What it was made with, if that is not what the row says.
+    /// - Returns: What the envelope holds, and the root key by which it was opened.
+    func unwrap(
+        _ blob: [UInt8], of record: TenantRecord, context: [String: String]? = nil
+    ) async throws(MasterKeyError) -> (ciphertext: [UInt8], layers: EnvelopeLayers) {
         do {
-            return try await client.unwrap(blob, context: tenant.encryptionContext).plaintext.exposed()
+            let opened = try await client.unwrap(blob, context: context ?? record.rootKeyContext)
+            return (opened.plaintext.exposed(), .rootKeyOverKMS(name: opened.keyName, version: opened.keyVersion))
         } catch {
-            throw Self.translate(error, "the root key did not open the envelope of tenant \(tenant)")
+            throw Self.translate(error, "the root key did not open the envelope of tenant \(record.tenant)")
         }
     }
 
-    func rewrap(
-        _ blob: [UInt8], of tenant: TenantName
-    ) async throws(MasterKeyError) -> (blob: [UInt8], layers: EnvelopeLayers) {
+    func rewrap(_ record: TenantRecord) async throws(MasterKeyError) -> (blob: [UInt8], layers: EnvelopeLayers) {
         do {
-            let wrapped = try await client.rewrap(blob, context: tenant.encryptionContext)
+            let wrapped = try await client.rewrap(record.blob, context: record.rootKeyContext)
             return (wrapped.blob, .rootKeyOverKMS(name: wrapped.keyName, version: wrapped.keyVersion))
         } catch {
-            throw Self.translate(error, "the envelope of tenant \(tenant) could not be wrapped anew")
+            throw Self.translate(error, "the envelope of tenant \(record.tenant) could not be wrapped anew")
         }
     }
 

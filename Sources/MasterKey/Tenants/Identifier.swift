@@ -22,5 +22,16 @@ public struct Identifier: Sendable, Hashable, CustomStringConvertible {
         self.bytes = Array(bytes)
     }
 
+    /// What ``description`` gives; nil for anything else.
+    public init?(hexadecimal text: String) {
+        let digits = Array(text.utf8)
+        guard digits.count == 2 * Self.length else { return nil }
+        let bytes = stride(from: 0, to: digits.count, by: 2).compactMap { index in
+            UInt8(String(decoding: digits[index...(index + 1)], as: UTF8.self), radix: 16)
+        }
+        self.init(bytes)
+        guard "\(self)".utf8.elementsEqual(text.lowercased().utf8) else { return nil }
+    }
+
     public var description: String { hexadecimal(bytes) }
 }

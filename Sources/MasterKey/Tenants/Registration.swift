@@ -10,10 +10,13 @@ public struct Registration: Sendable {
 
     private let database: any TenantDatabase
     private let kms: any KeyManagementService
+    private let pins: TenantPins
 
-    public init(database: any TenantDatabase, kms: any KeyManagementService) {
+    /// - Parameter pins: What was seen of tenants: one that had another master key is not made.
+    public init(database: any TenantDatabase, kms: any KeyManagementService, pins: TenantPins = TenantPins()) {
         self.database = database
         self.kms = kms
+        self.pins = pins
     }
 
     /// Makes a master key of 32 random bytes.
@@ -25,12 +28,13 @@ public struct Registration: Sendable {
         let key = try await kms.describe(kmsKey).id
         let masterKey = LockedBytes.random(count: 32)
         let ciphertext = try await kms.encrypt(masterKey, under: key, context: tenant.encryptionContext)
-        return try await insert(tenant, masterKey, ciphertext, key, tenant.encryptionContext)
+        return try await insert(tenant, masterKey, ciphertext, key)
     }
 
     /// Takes over a master key that a service has: its KMS ciphertext, which is proved to open first.
     ///
-    /// - Parameter context: The encryption context that the service gave to the KMS with it.
+    /// - Parameter context: The encryption context that the service gave to the KMS with it. If it is not the tenant's own,
+    ///   the KMS encrypts anew with that: no other is ever asked for when the key is opened.
     /// - Throws: ``MasterKeyError`` with `tenant-exists`, `kms-...`, `database-...`; `row-damaged` if what opens can't be a
     ///   master key.
     public func take(
@@ -44,7 +48,15 @@ public struct Registration: Sendable {
                 .rowDamaged,
                 "what the KMS decrypted has \(masterKey.count) bytes; a master key has \(Self.lengths.lowerBound) to \(Self.lengths.upperBound)")
         }
-        return try await insert(tenant, masterKey, ciphertext, key, context)
+        let own = tenant.encryptionContext
+        let taken = Self.isSame(context, own) ? ciphertext : try await kms.encrypt(masterKey, under: key, context: own)
+        return try await insert(tenant, masterKey, taken, key)
+    }
+
+    /// By bytes, as the KMS compares them.
+    private static func isSame(_ a: [String: String], _ b: [String: String]) -> Bool {
+        let texts = { (context: [String: String]) in Set(context.map { [Array($0.key.utf8), Array($0.value.utf8)] }) }
+        return texts(a) == texts(b)
     }
 
     /// Before anything is asked of the KMS; the database decides in the end.
@@ -56,13 +68,16 @@ public struct Registration: Sendable {
     }
 
     private func insert(
-        _ tenant: TenantName, _ masterKey: LockedBytes, _ ciphertext: [UInt8], _ key: KMSKeyID, _ context: [String: String]
+        _ tenant: TenantName, _ masterKey: LockedBytes, _ ciphertext: [UInt8], _ key: KMSKeyID
     ) async throws(MasterKeyError) -> TenantRecord {
         let now = Date()
         let record = TenantRecord(
-            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .kms, blob: ciphertext, kmsKey: key, kmsContext: context,
-            createdAt: now, changedAt: now)
+            tenant: tenant, masterKeyID: Identifier(ofMasterKey: masterKey), layers: .kms, blob: ciphertext, kmsKey: key,
+            kmsContext: tenant.encryptionContext, createdAt: now, changedAt: now
+        ).authenticated(by: masterKey, ciphertext: ciphertext)
+        try pins.check(record)
         try await database.insert(record)
+        try pins.note(record)
         // Whoever left the key last may have scheduled its deletion before the row was there to be seen.
         let state = try await kms.describe(key.rawValue).state
         guard state == .enabled else {

@@ -8,6 +8,12 @@ extension TenantDatabase {
                 .tenantNotFound, "\(name) has no row for tenant \(tenant)",
                 advice: "`custody-mek status` lists the tenants; `custody-mek create` or `custody-mek import` makes one")
         }
+        // Whoever serves the database may answer with another's: both layers would then be asked for that one.
+        guard record.tenant == tenant else {
+            throw MasterKeyError(
+                .rowDamaged, "\(name) has answered with the row of tenant \(record.tenant) when asked for \(tenant)",
+                advice: "restore the row from a backup; do not seal data before")
+        }
         return record
     }
 

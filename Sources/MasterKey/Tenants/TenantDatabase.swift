@@ -7,6 +7,8 @@ import Foundation
 public protocol TenantDatabase: Sendable {
     /// Which database this is, for messages.
     var name: String { get }
+    /// Which database this is, the same for everybody who uses it from this machine in whatever way.
+    var identity: String { get }
 
     /// Makes the tables or brings them up to date, and says the version of the schema before and after.
     func migrate() async throws(MasterKeyError) -> (from: Int, to: Int)
@@ -24,7 +26,7 @@ public protocol TenantDatabase: Sendable {
     /// - Throws: `tenant-exists`.
     func insert(_ record: TenantRecord) async throws(MasterKeyError)
 
-    /// Replaces layers, blob, KMS key and context, if the row still has the revision that `record` was read with; raises
+    /// Replaces layers, blob, KMS key and context, generation and tag, if the row still has the revision that `record` was read with; raises
     /// the revision. In the same transaction the journal's entry is written as by ``update(_:done:)``, if one is given.
     ///
     /// - Throws: `row-changed`; then nothing was written.

@@ -18,8 +18,14 @@ public struct TenantRecord: Sendable, Hashable {
     public var blob: [UInt8]
     /// The KMS key of the inner layer.
     public var kmsKey: KMSKeyID
-    /// The encryption context that the KMS got with it.
+    /// The encryption context that the KMS got with it, for people to see: opening makes its own of the tenant's name. A row
+    /// of an older release may have another one, see ``Acceptance``.
     public var kmsContext: [String: String]
+    /// Grows by one with every new ciphertext of the KMS's. Part of what the tag and the root key's layer authenticate, so that
+    /// an older envelope can't be taken for the present one by whoever has seen that.
+    public var generation: Int64
+    /// What authenticates the row, see ``RowAuthentication``; nil in one that an older release has written.
+    public var tag: [UInt8]?
     /// Grows by one with every change of what stands above; what a change is compared with before it is made.
     public var revision: Int64
     public let createdAt: Date
@@ -29,7 +35,8 @@ public struct TenantRecord: Sendable, Hashable {
 
     public init(
         tenant: TenantName, masterKeyID: Identifier, layers: EnvelopeLayers, blob: [UInt8], kmsKey: KMSKeyID,
-        kmsContext: [String: String], revision: Int64 = 1, createdAt: Date, changedAt: Date, lastOpenedAt: Date? = nil
+        kmsContext: [String: String], generation: Int64 = 1, tag: [UInt8]? = nil, revision: Int64 = 1, createdAt: Date, changedAt: Date,
+        lastOpenedAt: Date? = nil
     ) {
         self.tenant = tenant
         self.masterKeyID = masterKeyID
@@ -37,6 +44,8 @@ public struct TenantRecord: Sendable, Hashable {
         self.blob = blob
         self.kmsKey = kmsKey
         self.kmsContext = kmsContext
+        self.generation = generation
+        self.tag = tag
         self.revision = revision
         self.createdAt = createdAt
         self.changedAt = changedAt
@@ -44,6 +53,32 @@ public struct TenantRecord: Sendable, Hashable {
     }
 
     public var isEnabled: Bool { layers != .kms }
+
+    var rootKeyName: String? {
+        guard case .rootKeyOverKMS(let name, _) = layers else { return nil }
+        return name
+    }
+
+    /// The row with the generation that follows on this one's.
+    ///
+    /// - Throws: `row-damaged` if none can follow.
+    func nextGeneration() throws(MasterKeyError) -> TenantRecord {
+        var record = self
+        let (next, isTooLarge) = generation.addingReportingOverflow(1)
+        guard next > 0, !isTooLarge else {
+            throw MasterKeyError(
+                .rowDamaged, "the row of tenant \(tenant) has generation \(generation), which none can have",
+                advice: "restore the row from a backup")
+        }
+        record.generation = next
+        return record
+    }
+
+    /// What binds the root key's layer to the tenant, the master key and the generation: `custodyd` refuses an envelope that was
+    /// made for others, and records all three with each opening.
+    public var rootKeyContext: [String: String] {
+        tenant.encryptionContext.merging(["mek": "\(masterKeyID)", "generation": "\(generation)"]) { _, own in own }
+    }
 
     /// The id (CKA_ID) of the root key's version, as the envelope names it (Envelope.md); nil without that layer.
     public var rootKeyID: [UInt8]? {

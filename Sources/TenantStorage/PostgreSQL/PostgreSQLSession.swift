@@ -21,12 +21,17 @@ final class PostgreSQLSession: SQLSession, Sendable {
     /// - Throws: `database-denied` also for a server in recovery.
     init(_ settings: ConnectionSettings, patience: Duration, limit: Duration?) throws(MasterKeyError) {
         self.limit = limit
+        var isVerified = false
         do throws(PostgreSQLError) {
             var settings = settings
             try settings.add(defaults: Self.defaults)
+            isVerified = try settings.demandVerifiedServer()
             connection = Mutex(try Connection(settings))
         } catch {
-            throw MasterKeyError(postgreSQL: error)
+            var failure = MasterKeyError(postgreSQL: error)
+            let isAboutTLS = error.message.contains("SSL") || error.message.contains("certificate")
+            if isVerified, isAboutTLS { failure.advice = ConnectionSettings.advice }
+            throw failure
         }
         let first = try run(
             "SELECT pg_is_in_recovery(), set_config('lock_timeout', $1, false), set_config('client_encoding', 'UTF8', false)",

@@ -17,13 +17,14 @@ struct DecryptCommand: AsyncParsableCommand {
 
     @OptionGroup var tenant: TenantArgument
     @OptionGroup var data: DataOptions
+    @OptionGroup var opening: OpeningOptions
     @OptionGroup var services: ServiceOptions
 
     func run() async throws {
         let name = try tenant.tenant()
         let input = try data.read()
         let sealed = try input.starts(with: SealedData.magic) ? SealedData(input) : SealedData(text: String(decoding: input, as: UTF8.self))
-        let plaintext = try await services.withMasterKey(of: name) { try $0.open(sealed, associatedData: data.associatedData.utf8) }
+        let plaintext = try await services.withMasterKey(of: name, opening) { try $0.open(sealed, associatedData: data.associatedData.utf8) }
         let bytes = plaintext.exposed()
         defer { bytes.zeroize() }
         guard services.common.json else { return try data.files.write(bytes) }

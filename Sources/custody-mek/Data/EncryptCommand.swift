@@ -20,13 +20,14 @@ struct EncryptCommand: AsyncParsableCommand {
     var binary = false
 
     @OptionGroup var data: DataOptions
+    @OptionGroup var opening: OpeningOptions
     @OptionGroup var services: ServiceOptions
 
     func run() async throws {
         let name = try tenant.tenant()
         let plaintext = try data.read()
         defer { plaintext.zeroize() }
-        let sealed = try await services.withMasterKey(of: name) { try $0.seal(plaintext, associatedData: data.associatedData.utf8) }
+        let sealed = try await services.withMasterKey(of: name, opening) { try $0.seal(plaintext, associatedData: data.associatedData.utf8) }
         let output = binary ? sealed.bytes : Array((sealed.text + "\n").utf8)
         guard services.common.json else { return try data.files.write(output) }
         if data.files.output != nil { try data.files.write(output) }

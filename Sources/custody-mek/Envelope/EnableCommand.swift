@@ -10,13 +10,14 @@ struct EnableCommand: AsyncParsableCommand {
             Example: custody-mek enable acme --root-key payments
 
             Ten steps, each recorded in the database. It may be stopped or killed at any moment: the tenant's row always holds \
-            a MEK that opens, and running it again goes on where it stopped.
+            a MEK that opens, and running it again goes on where it stopped, with the choices that it was begun with.
             """)
 
     @OptionGroup var tenant: TenantArgument
 
-    @Option(name: .customLong("root-key"), help: ArgumentHelp("The root key's name, as custodyd knows it.", valueName: "name"))
-    var rootKey: String
+    @Option(name: .customLong("root-key"), help: ArgumentHelp(
+        "The root key's name, as custodyd knows it; needed to begin.", valueName: "name"))
+    var rootKey: String?
 
     @OptionGroup var change: ChangeOptions
 
@@ -37,16 +38,23 @@ struct EnableCommand: AsyncParsableCommand {
         try await services.withServices { services in
             let record = try await services.database.existingRecord(of: name)
             // What is enabled has been confirmed.
-            if !record.isEnabled { try confirm(record) }
+            if !record.isEnabled { try confirm(record, try await services.database.unfinishedOperation(of: name)) }
             try await change.run(.enable, of: name, rootKey: rootKey, services, json: self.services.common.json)
         }
     }
 
-    private func confirm(_ record: TenantRecord) throws {
+    /// - Parameter unfinished: An unfinished operation, whose choices hold where none are made here.
+    private func confirm(_ record: TenantRecord, _ unfinished: OperationRecord?) throws {
+        let begun = unfinished?.kind == .enable ? unfinished : nil
+        guard let rootKey = rootKey ?? begun?.rootKey else {
+            throw ToolError.usage("--root-key is missing: tenant '\(record.tenant)' has no unfinished operation that names one. Nothing was changed")
+        }
+        let retires = change.retiresOldKey ?? begun?.retiresOldKey ?? true
+        let days = change.deletionDays ?? begun?.deletionDays ?? EnvelopeChange.Request.usualDeletionDays
         let retirement =
-            change.keepOldKey
+            !retires
             ? "KMS key \(record.kmsKey) is left as it is: old backups of the database stay readable by the KMS alone."
-            : "KMS key \(record.kmsKey) stops working at once, if no other tenant here uses it, and is erased in \(change.deletionDays) days; whatever else it encrypts dies with it (--keep-old-key leaves it)."
+            : "KMS key \(record.kmsKey) stops working at once, if no other tenant here uses it, and is erased in \(days) days; whatever else it encrypts dies with it (--keep-old-key leaves it)."
         let warning = """
             This encrypts the MEK of tenant '\(record.tenant)' under root key '\(rootKey)' of the user's HSM.
               1. Whoever removes the root key makes all data of the tenant unreadable, for ever. Nobody can bring them back.

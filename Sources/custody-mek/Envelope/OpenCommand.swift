@@ -24,6 +24,7 @@ struct OpenCommand: AsyncParsableCommand {
     @Flag(help: "Open it and write nothing but that it opens.")
     var check = false
 
+    @OptionGroup var opening: OpeningOptions
     @OptionGroup var services: ServiceOptions
 
     func validate() throws {
@@ -63,7 +64,7 @@ struct OpenCommand: AsyncParsableCommand {
 
     func run() async throws {
         let name = try tenant.tenant()
-        try await services.withMasterKey(of: name) { key in
+        try await services.withMasterKey(of: name, opening) { key in
             if !key.isMemoryLocked { Output.complain("custody-mek: the limit on locked memory lets the MEK be swapped; raise it (ulimit -l)") }
             if check {
                 if services.common.json { return try Output.json(Document(tenant: "\(name)", opens: true, masterKeyId: "\(key.id)")) }

@@ -32,6 +32,7 @@ struct RewrapCommand: AsyncParsableCommand {
     var all = false
 
     @OptionGroup var custody: CustodyOptions
+    @OptionGroup var trust: TrustOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -42,8 +43,9 @@ struct RewrapCommand: AsyncParsableCommand {
         let name = try tenant.map { text throws(MasterKeyError) in try TenantName(text) }
         var document = Document()
         let ended: (any Error)? = try await common.withDatabase { database in
-            try await custody.withClient { client in
-                let rewrapping = Rewrapping(database: database, custody: client)
+            let pins = try trust.pins(of: database)
+            return try await custody.withClient { client in
+                let rewrapping = Rewrapping(database: database, custody: client, pins: pins)
                 if let name {
                     try await rewrap(name, rewrapping, &document)
                     return nil
@@ -68,7 +70,7 @@ struct RewrapCommand: AsyncParsableCommand {
                 try await rewrap(name, rewrapping, &document)
             } catch let error as MasterKeyError where error.code == .notEnabled {
                 document.notEnabled.append(name.description)
-            } catch let error as MasterKeyError where Self.isRowsOwn(error) {
+            } catch let error as MasterKeyError where error.concernsTenantOnly {
                 document.failed.append(.init(tenant: name.description, code: error.code.rawValue, message: error.message))
                 Output.complain("custody-mek: \(Table.printable(error.description))")
             }
@@ -81,16 +83,6 @@ struct RewrapCommand: AsyncParsableCommand {
             document.rewrapped.append(record.tenant.description)
             if !common.json { Output.say("\(record.tenant): now under \(record.layers)") }
         case .alreadyNewest(let record): document.alreadyNewest.append(record.tenant.description)
-        }
-    }
-
-    /// Whether only this tenant is concerned; what concerns all tenants ends the sweep.
-    private static func isRowsOwn(_ error: MasterKeyError) -> Bool {
-        switch error.code {
-        // Each tenant may have a root key of its own user's.
-        case .operationUnderWay, .rowChanged, .rowDamaged, .envelopeRefused, .proofFailed, .tenantNotFound, .rootKeyDenied,
-            .rootKeyNotFound, .rootKeyNotUsable: true
-        default: false
         }
     }
 }

@@ -19,7 +19,7 @@ struct SettleCommand: AsyncParsableCommand {
     func run() async throws {
         let name = try tenant.tenant()
         try await services.withServices { services in
-            let notes = try await EnvelopeChange(database: services.database, kms: services.kms, custody: services.custody).settle(name)
+            let notes = try await EnvelopeChange(database: services.database, kms: services.kms, custody: services.custody, pins: services.pins).settle(name)
             if self.services.common.json { return try Output.json(Document(tenant: "\(name)", notes: notes)) }
             for note in notes { Output.say("note: \(note)") }
             if notes.isEmpty { Output.say("nothing is left to settle for tenant \(name)") }

@@ -14,12 +14,12 @@ extension ToolError {
     private init(_ error: MasterKeyError) {
         let exitCode =
             switch error.code {
-            case .invalidTenant: ToolExit.usage
+            case .invalidTenant, .choiceChanged, .choiceMissing: ToolExit.usage
             case .databaseUnavailable, .kmsUnavailable, .kmsThrottled, .kmsAnswerLost, .daemonUnavailable, .tokenUnavailable:
                 ToolExit.unavailable
             case .operationUnderWay, .databaseBusy: ToolExit.busy
             case .databaseDenied, .kmsDenied, .rootKeyDenied, .tokenLocked: ToolExit.denied
-            case .databaseAddress, .schemaMissing, .schemaUnknown, .kmsConfiguration, .kmsCredentials: ToolExit.configuration
+            case .databaseAddress, .schemaMissing, .schemaUnknown, .kmsConfiguration, .kmsCredentials, .pinsUnusable: ToolExit.configuration
             default: ToolExit.failed
             }
         self.init(error.code.rawValue, error.message, exit: exitCode)

@@ -14,13 +14,15 @@ struct CreateCommand: AsyncParsableCommand {
     var kmsKey: String
 
     @OptionGroup var kms: KMSOptions
+    @OptionGroup var trust: TrustOptions
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
         let name = try tenant.tenant()
         try await common.withDatabase { database in
-            try await kms.withKMS { kms in
-                let record = try await Registration(database: database, kms: kms).create(name, underKMSKey: kmsKey)
+            let pins = try trust.pins(of: database)
+            return try await kms.withKMS { kms in
+                let record = try await Registration(database: database, kms: kms, pins: pins).create(name, underKMSKey: kmsKey)
                 try TenantView(record).print(json: common.json, "made tenant \(name)")
             }
         }

@@ -6,7 +6,11 @@ import ToolSupport
 struct ImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Take over a MEK that the KMS has encrypted already; its ciphertext is proved to open first.",
-        discussion: "Example: custody-mek import acme --kms-key alias/service --kms-context app=billing < mek.kms")
+        discussion: """
+            Example: custody-mek import acme --kms-key alias/service --kms-context app=billing < mek.kms
+
+            If the context does not bind it to the tenant, the KMS encrypts it anew with one that does.
+            """)
 
     @OptionGroup var tenant: TenantArgument
 
@@ -21,6 +25,7 @@ struct ImportCommand: AsyncParsableCommand {
     var input: String?
 
     @OptionGroup var kms: KMSOptions
+    @OptionGroup var trust: TrustOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws { _ = try KeyValue.dictionary(context, flag: "--kms-context") }
@@ -30,8 +35,9 @@ struct ImportCommand: AsyncParsableCommand {
         let entries = try KeyValue.dictionary(context, flag: "--kms-context")
         let ciphertext = try InputOutputFiles.read(input, limit: 6_144, advice: "a KMS's ciphertext has no more")
         try await common.withDatabase { database in
-            try await kms.withKMS { kms in
-                let record = try await Registration(database: database, kms: kms)
+            let pins = try trust.pins(of: database)
+            return try await kms.withKMS { kms in
+                let record = try await Registration(database: database, kms: kms, pins: pins)
                     .take(name, ciphertext: ciphertext, underKMSKey: kmsKey, context: entries)
                 try TenantView(record).print(json: common.json, "took over tenant \(name)")
             }

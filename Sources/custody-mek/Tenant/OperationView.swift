@@ -13,6 +13,9 @@ struct OperationView: Encodable {
     let step: Int?
     let oldKmsKey: String
     let newKmsKey: String?
+    /// nil if an older release did not record it.
+    let retiresOldKey: Bool?
+    let deletionDays: Int
     /// KMS keys that were asked for and never heard of.
     let lostCreations: Int
     let startedAt: String
@@ -26,6 +29,8 @@ struct OperationView: Encodable {
         step = operation.step?.rawValue
         oldKmsKey = operation.oldKey.rawValue
         newKmsKey = operation.newKey?.rawValue
+        retiresOldKey = operation.retiresOldKey
+        deletionDays = operation.deletionDays
         lostCreations = operation.lostCreations
         startedAt = TenantView.text(operation.startedAt)
         changedAt = TenantView.text(operation.changedAt)

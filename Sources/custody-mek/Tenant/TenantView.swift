@@ -19,6 +19,10 @@ struct TenantView: Encodable {
     let kmsKey: String
     let kmsContext: [String: String]
     let rootKey: RootKey?
+    /// How often the KMS has encrypted the MEK, as far as it is recorded.
+    let generation: Int64
+    /// Whether the row has a tag. Whether that fits shows when it is opened.
+    let hasTag: Bool
     let revision: Int64
     let createdAt: String
     let changedAt: String
@@ -41,6 +45,8 @@ struct TenantView: Encodable {
         masterKeyId = record.masterKeyID.description
         kmsKey = record.kmsKey.rawValue
         kmsContext = record.kmsContext
+        generation = record.generation
+        hasTag = record.tag != nil
         revision = record.revision
         createdAt = Self.text(record.createdAt)
         changedAt = Self.text(record.changedAt)
@@ -66,6 +72,7 @@ struct TenantView: Encodable {
         table.add("KMS key", kmsKey)
         table.add("KMS context", kmsContext.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " "))
         table.add("MEK id", masterKeyId)
+        table.add("generation", "\(generation)" + (hasTag ? "" : ", not authenticated: see `custody-mek accept`"))
         table.add("created", createdAt)
         table.add("envelope since", "\(changedAt) (\(age))")
         table.add("last opened", lastOpenedAt ?? "never")
