@@ -173,7 +173,7 @@ let package = Package(
         .testTarget(name: "PKCS11Tests", dependencies: ["PKCS11", "SecureMemory", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyTests",
-            dependencies: ["ByteEncoding", "Custody", "PKCS11", "SecureMemory", "TestSupport", log],
+            dependencies: ["ByteEncoding", "Custody", "PKCS11", "SecureMemory", "TestSupport", log, .product(name: "Crypto", package: "swift-crypto")],
             resources: [.copy("Vectors")],
             swiftSettings: strict),
         .executableTarget(

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,6 +34,20 @@ int csystem_peer_groups(int fd, gid_t *groups, size_t *count) {
 
 void csystem_zeroize(const void *bytes, size_t length) {
     if (length > 0) explicit_bzero((void *)bytes, length);
+}
+
+int csystem_random(void *bytes, size_t length) {
+    unsigned char *position = bytes;
+    while (length > 0) {
+        // The system call itself: the C library's functions may take the bytes from a buffer in this process (the vDSO's
+        // getrandom), in which those of the next calls stand already, and which a copy of the machine's memory has as well.
+        long count = syscall(SYS_getrandom, position, length, 0);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return errno;
+        position += count;
+        length -= (size_t)count;
+    }
+    return 0;
 }
 
 int csystem_forbid_dumps(void) {

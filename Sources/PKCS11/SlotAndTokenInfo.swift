@@ -52,8 +52,12 @@ public struct TokenInfo: Sendable, Hashable {
     /// One more wrong user PIN locks it.
     public let isUserPINFinalTry: Bool
     public let isUserPINLocked: Bool
+    /// A wrong security officer's PIN was entered since the last right one.
+    public let isSOPINCountLow: Bool
     public let isSOPINFinalTry: Bool
     public let isSOPINLocked: Bool
+    /// The day by the token's own clock; nil if it has none or does not tell.
+    public let clockDay: UTCDay?
     public let minimumPINLength: Int
     public let maximumPINLength: Int
     /// nil if the token does not tell or has no limit.
@@ -73,8 +77,12 @@ public struct TokenInfo: Sendable, Hashable {
         isUserPINCountLow = flag(CKF_USER_PIN_COUNT_LOW)
         isUserPINFinalTry = flag(CKF_USER_PIN_FINAL_TRY)
         isUserPINLocked = flag(CKF_USER_PIN_LOCKED)
+        isSOPINCountLow = flag(CKF_SO_PIN_COUNT_LOW)
         isSOPINFinalTry = flag(CKF_SO_PIN_FINAL_TRY)
         isSOPINLocked = flag(CKF_SO_PIN_LOCKED)
+        // YYYYMMDDhhmmss and two zeros.
+        let time = padded(info.utcTime)
+        clockDay = flag(CKF_CLOCK_ON_TOKEN) && time.utf8.count >= 14 ? UTCDay(date: Array(time.utf8.prefix(8))) : nil
         minimumPINLength = Int(clamping: info.ulMinPinLen)
         maximumPINLength = Int(clamping: info.ulMaxPinLen)
         let sessions = info.ulMaxSessionCount

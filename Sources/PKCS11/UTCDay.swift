@@ -21,6 +21,16 @@ public struct UTCDay: Sendable, Hashable, Comparable, CustomStringConvertible {
         guard civil == (year, month, day) else { return nil }
     }
 
+    /// From `YYYY-MM-DD`; nil if it is no day.
+    public init?(_ text: String) {
+        let digits = text.utf8.filter { $0 != UInt8(ascii: "-") }
+        self.init(date: digits)
+        guard description == text else { return nil }
+    }
+
+    /// How many days it is later than another; negative if it is earlier.
+    public func days(since other: UTCDay) -> Int { number - other.number }
+
     public func adding(days: Int) -> UTCDay { UTCDay(number: number + days) }
 
     public static func < (left: UTCDay, right: UTCDay) -> Bool { left.number < right.number }

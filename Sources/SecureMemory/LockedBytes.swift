@@ -21,12 +21,11 @@ public final class LockedBytes: Sendable, CustomStringConvertible, CustomReflect
         memory.copyBytes(from: bytes)
     }
 
-    /// New random bytes of the system's generator (getrandom).
+    /// New random bytes of the kernel's generator.
     public static func random(count: Int) -> LockedBytes {
         let bytes = LockedBytes(repeatElement(0, count: count))
         defer { withExtendedLifetime(bytes) {} }
-        var generator = SystemRandomNumberGenerator()
-        for index in bytes.memory.indices { bytes.memory[index] = UInt8.random(in: .min ... .max, using: &generator) }
+        KernelRandom.fill(bytes.memory)
         return bytes
     }
 

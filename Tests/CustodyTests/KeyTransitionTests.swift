@@ -142,10 +142,16 @@ import Testing
                 // What changed since it was found is not destroyed.
                 let due = try make(session, { _ in })
                 try KeyDates.set(.endDate, nil, of: due, session)
-                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, session))
+                var waited = WaitingRecord()
+                let id = try #require(due.id)
+                waited.see([id: Self.past], elapsed: .zero, today: .today)
+                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, waited, session))
                 try KeyDates.set(.endDate, Self.past, of: due, session)
-                #expect(try KeyProvisioner.destroyIfDue(due, today: .today, session))
-                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, session), "it is gone")
+                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, waited, session), "it has not waited")
+                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, WaitingRecord(), session), "nobody has seen it wait")
+                waited.see([id: Self.past], elapsed: .seconds(7 * 86_400), today: .today)
+                #expect(try KeyProvisioner.destroyIfDue(due, today: .today, waited, session))
+                #expect(try !KeyProvisioner.destroyIfDue(due, today: .today, waited, session), "it is gone")
             }
         }
     }

@@ -37,6 +37,19 @@ import Testing
         }
     }
 
+    /// The number goes into the nonce: none may come twice, however a life ends.
+    @Test func noNumberComesTwice() throws {
+        let key = key()
+        var numbers: [UInt64] = []
+        for round in 0..<8 {
+            try withLedger(crash: round % 2 == 0) { ledger in
+                for _ in 0..<70 { numbers.append(try ledger.countEncryption(with: key)) }
+            }
+        }
+        #expect(Set(numbers).count == 560)
+        #expect(numbers == numbers.sorted())
+    }
+
     @Test(arguments: [1, 63, 64, 65, 191, 192, 193, 1_000]) func aCrashOnlyCountsTooMany(_ uses: Int) throws {
         let key = key()
         var counted: UInt64 = 0
@@ -81,7 +94,7 @@ import Testing
         let key = key()
         try withLedger { ledger in
             DispatchQueue.concurrentPerform(iterations: 8) { _ in
-                for _ in 0..<1_000 { try? ledger.countEncryption(with: key) }
+                for _ in 0..<1_000 { _ = try? ledger.countEncryption(with: key) }
             }
             #expect(ledger.usage[key.id]?.uses == 8_000)
         }

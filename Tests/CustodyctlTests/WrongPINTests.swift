@@ -29,6 +29,14 @@ import Testing
         #expect(try installation.calls(of: "C_Finalize") == 1, "and the module is left in order")
         #expect((reply.errors + reply.text).contains("CKR_PIN_INCORRECT"), "\(reply.errors)")
         #expect(try await installation.json("key", "list")["keys"].array.map { $0["name"] } == ["payments"])
+        // Where a daemon has its state, the tools keep it in mind as well.
+        try FileManager.default.createDirectory(atPath: installation.directory.file("state"), withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        let before = try installation.calls(of: "C_Login")
+        for number in 1...3 {
+            let again = try await installation.ctl(command + ["--pin-file", installation.directory.file("wrong")]).exiting(77)
+            #expect((again.errors + again.text).contains(number == 1 ? "CKR_PIN_INCORRECT" : "retry-pin"), "\(again.errors)")
+        }
+        #expect(try installation.calls(of: "C_Login") == before + 1)
         #expect(try await installation.json("key", "list")["keys"][0]["versions"].array.count == 1)
     }
 
@@ -41,6 +49,15 @@ import Testing
         _ = try await installation.ctl("token", "set-pin", "--so-pin-file", wrong, "--new-pin-file", new).exiting(77)
         #expect(try installation.calls(of: "C_Login") == 1)
         #expect(try installation.calls(of: "C_InitPIN") == 0)
+        try await installation.ok("key", "list")
+        try FileManager.default.createDirectory(atPath: installation.directory.file("state"), withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        for _ in 1...3 {
+            _ = try await installation.ctl("token", "set-pin", "--pin-file", wrong, "--new-pin-file", new).exiting(77)
+            _ = try await installation.ctl("token", "set-pin", "--so-pin-file", wrong, "--new-pin-file", new).exiting(77)
+            _ = try await installation.ctl("token", "init", "--label", "custody", "--erase", "custody", "--so-pin-file", wrong, "--pin-file", new).exiting(77)
+        }
+        #expect(try installation.calls(of: "C_SetPIN") == 2)
+        #expect(try installation.calls(of: "C_InitToken") == 0, "the token has refused this PIN already")
         try await installation.ok("key", "list")
     }
 

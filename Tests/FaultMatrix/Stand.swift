@@ -114,9 +114,10 @@ final class Stand {
         return report
     }
 
-    /// What an operator does about a PIN: the file is corrected, and the daemon told.
+    /// What an operator does about a PIN that is right after all: has it tried again, and tells the daemon.
     func correctPIN() async throws {
-        try token.directory.write("pin", SoftHSMToken.userPIN + "\n")
+        let told = try await run("custodyctl", arguments: ["token", "retry-pin", "--config", configurationFile])
+        guard told.status == .exited(0) else { throw UnexpectedResult(told) }
         faults.resetLogins()
         let client = CustodyClient(.init(socket: socket, deadline: .seconds(2)))
         _ = try? await client.reload()

@@ -23,6 +23,19 @@ import Testing
         if let day { #expect(day.dateBytes == Array(text.utf8)) }
     }
 
+    @Test(arguments: [
+        ("2026-12-31", true), ("2024-02-29", true), ("2023-02-29", false), ("20261231", false), ("2026-12-3", false), ("", false),
+        ("2026-12-31 ", false), ("-2026-1231", false),
+    ])
+    func texts(_ text: String, _ isDay: Bool) {
+        #expect(UTCDay(text)?.description == (isDay ? text : nil))
+    }
+
+    @Test func differences() throws {
+        let day = try #require(UTCDay("2024-02-28"))
+        for days in [-4_000, -1, 0, 1, 2, 366] { #expect(day.adding(days: days).days(since: day) == days) }
+    }
+
     @Test func everyDayHasItsNextOne() throws {
         var day = try #require(UTCDay(year: 1899, month: 12, day: 31))
         for year in 1900...2101 {

@@ -28,7 +28,10 @@ final class Site: Sendable {
         guard chmod(token.directory.path, 0o711) == 0 else { throw POSIXFailure("chmod") }
         try writeConfiguration(isBanned: false)
         // The operators' programs use the module itself.
-        try token.directory.write("operator.toml", configuration(module: token.modulePath, environment: token.environment, rules: Self.rules(isBanned: false)))
+        let operators = configuration(module: token.modulePath, environment: token.environment, rules: Self.rules(isBanned: false))
+        // A refusal that the fault module made up for the daemon is none of theirs.
+        try token.directory.write(
+            "operator.toml", operators.replacing("[state]\n", with: "[state]\npin-attempts = \"operators-attempts.json\"\n"))
         for key in Self.keys + [Self.forbiddenKey] { try await custodyctl("key", "generate", key) }
         try await custodyctl("audit", "init")
     }

@@ -157,11 +157,12 @@ final class Weather: Sendable {
             book.violation(.wrong, "\(site.faults.loginsAfterRefusal) logins were tried after a refused PIN")
         }
         rule.clear()
-        // The operator.
+        // The operator, by whom the PIN is right after all.
+        let told = try await TestSupport.run("custodyctl", arguments: ["token", "retry-pin", "--config", site.daemonConfiguration])
+        if told.status != .exited(0) { book.violation(.wrong, "custodyctl token retry-pin: \(UnexpectedResult(told))") }
         if restarts {
             try await host.restart([.exited(0)]) { $0.process.signal(SIGTERM) }
         } else {
-            try site.token.directory.write("pin", SoftHSMToken.userPIN + "\n")
             do {
                 // Another operator may be trying a broken configuration at this moment: then nothing is reloaded.
                 try await eventually("a reload") { (try? await site.custodyctl("reload")) != nil }

@@ -92,8 +92,14 @@ import Testing
             for _ in 0..<3 { _ = try await client.reload() }
             await expectError(.server(.tokenLocked)) { try await client.unwrap(blob) }
             #expect((faults.refusedLogins, faults.loginsAfterRefusal) == (1, 0))
-            // Now the operator writes the PIN file anew.
+            // The same PIN, written anew, is the one that was refused.
             try daemon.token.directory.write("pin", SoftHSMToken.userPIN + "\n")
+            _ = try await client.reload()
+            await expectError(.server(.tokenLocked)) { try await client.unwrap(blob) }
+            #expect((faults.refusedLogins, faults.loginsAfterRefusal) == (1, 0))
+            // Now the operator says that it is right.
+            let told = try await run("custodyctl", arguments: ["token", "retry-pin", "--config", daemon.configurationFile])
+            #expect(told.status == .exited(0), "\(told.errors)")
             _ = try await client.reload()
             try await served(client, blob)
             #expect(faults.loginsAfterRefusal == 1)

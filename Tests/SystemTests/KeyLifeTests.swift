@@ -186,6 +186,16 @@ import Testing
         #expect(try await versions() == before)
         #expect(try await daemon.ctl(["destroy", "--due", "later"]).contains("Nothing is due"))
         #expect(try await daemon.ctl(["destroy", "--due", "absent"]).contains("Nothing is due"))
+        // The days are over by the clock, and have not passed.
+        try await eventually("two versions that are seen to wait") {
+            let early = try await daemon.ctl(["destroy", "--due", "--every-key"])
+            for part in ["Key 'due' version 1 ", "Key 'root' version 1 ", "is not destroyed", "--now"] {
+                #expect(early.contains(part), "\(early)")
+            }
+            return early.components(separatedBy: "of 7 days").count == 3
+        }
+        #expect(try await versions() == before)
+        try await daemon.letDaysPass()
 
         let one = try await daemon.ctl(["destroy", "--due", "due"])
         #expect(one.contains("Key 'due' version 1 ") && one.contains("is destroyed") && !one.contains("version 2"), "\(one)")
@@ -196,6 +206,36 @@ import Testing
         #expect(all.contains("Key 'root' version 1 ") && !all.contains("'due'"), "\(all)")
         #expect(try await versions() == ["due": 1, "later": 1, "off": 1, "root": 1])
         #expect(try await daemon.ctl(["destroy", "--due", "--every-key"]).contains("Nothing is due"))
+    }
+
+    /// A host whose clock jumps ahead by more than a year.
+    @Test func aClockThatJumpsDestroysNothing() async throws {
+        let daemon = try await RunningDaemon.start()
+        try await daemon.ctl(["destroy", "root", "--all", "--yes-i-understand", "root", "--days", "30"])
+        func due(_ options: String...) async throws -> String {
+            let command = try ChildProcess.path(of: "custodyctl")
+            let arguments = ["-f", "+400d", command, "key", "destroy", "--due", "--every-key", "--config", daemon.configurationFile]
+            let result = try await run("faketime", arguments: arguments + options)
+            guard result.status == .exited(0) else { throw UnexpectedResult(result) }
+            return result.output
+        }
+        try await eventually("a record of the wait") { FileManager.default.fileExists(atPath: daemon.waitingRecord) }
+        let text = try await due()
+        #expect(text.contains("is over by this host's clock") && text.contains("of 30 days"), "\(text)")
+        let json = try #require(try JSONSerialization.jsonObject(with: Data(try await due("--json").utf8)) as? [String: Any])
+        #expect((json["destroyed"] as? [Any])?.isEmpty == true)
+        #expect((json["held_back"] as? [[String: Any]])?.count == 1, "\(json)")
+
+        // Where nobody has seen the time pass nothing is destroyed either.
+        daemon.process.signal(SIGTERM)
+        try await daemon.process.end()
+        try FileManager.default.removeItem(atPath: daemon.waitingRecord)
+        let unseen = try await due()
+        #expect(unseen.contains("no custodyd of this host has seen it wait"), "\(unseen)")
+        #expect(try await daemon.ctl(["list", "--json"]).contains("scheduled-for-destruction"))
+        // A person who types the name need not wait.
+        let now = try await daemon.ctl(["destroy", "root", "--all", "--now", "--yes-i-understand", "root"])
+        #expect(now.contains("is destroyed"), "\(now)")
     }
 
     /// One version that the token keeps as it is does not keep the others from being disabled.
@@ -278,6 +318,20 @@ private struct Pair {
 }
 
 extension RunningDaemon {
+    fileprivate var waitingRecord: String { token.directory.file("state/waiting-periods.json") }
+
+    /// Ends the daemon, has its record say that every version has waited long enough, as after so many days.
+    fileprivate func letDaysPass() async throws {
+        try await eventually("a record of the wait") { FileManager.default.fileExists(atPath: self.waitingRecord) }
+        process.signal(SIGKILL)
+        try await process.end()
+        var document = try #require(
+            try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: waitingRecord))) as? [String: Any])
+        let versions = try #require(document["versions"] as? [String: [String: Any]])
+        document["versions"] = versions.mapValues { $0.merging(["passed": $0["required"] ?? 0]) { $1 } }
+        try JSONSerialization.data(withJSONObject: document).write(to: URL(fileURLWithPath: waitingRecord))
+    }
+
     /// Runs `custodyctl key` on the daemon's token and wants it to succeed.
     @discardableResult
     fileprivate func ctl(_ arguments: [String]) async throws -> String {

@@ -20,16 +20,22 @@ public struct ProcessMemory {
         }
     }
 
-    /// How often the bytes stand in it.
-    public func count(of pattern: [UInt8]) throws -> Int {
+    /// All of it as it is now.
+    public func copy() throws -> [Data] {
         let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         defer { try? handle.close() }
-        let needle = Data(pattern)
-        var count = 0
-        for (start, end) in ranges {
+        return try ranges.compactMap { start, end in
             try handle.seek(toOffset: start)
             // Special mappings can't be read.
-            guard let data = try? handle.read(upToCount: Int(end - start)) else { continue }
+            return try? handle.read(upToCount: Int(end - start))
+        }
+    }
+
+    /// How often the bytes stand in it.
+    public func count(of pattern: [UInt8]) throws -> Int {
+        let needle = Data(pattern)
+        var count = 0
+        for data in try copy() {
             var from = data.startIndex
             while let found = data.range(of: needle, in: from..<data.endIndex) {
                 count += 1

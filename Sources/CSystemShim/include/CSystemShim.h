@@ -21,6 +21,9 @@ int csystem_peer_groups(int fd, gid_t *groups, size_t *count);
 /// Overwrites `length` bytes with zeros; never optimised away.
 void csystem_zeroize(const void *bytes, size_t length);
 
+/// Random bytes, drawn from the kernel's generator by this call. Returns 0, or the errno.
+int csystem_random(void *bytes, size_t length);
+
 /// Not dumpable, no core files. Returns 0, or the errno of what failed.
 int csystem_forbid_dumps(void);
 

@@ -1,4 +1,5 @@
 import PKCS11
+import SecureMemory
 
 /// A session key that is wrapped with and unwrapped with to learn whether the token does as it should. It is never stored,
 /// and goes with its session.
@@ -10,13 +11,13 @@ struct Canary {
     private static let text = [UInt8](repeating: 0x55, count: 16)
 
     /// Makes the key and wraps with it.
-    init(_ session: borrowing Session, nonce: ArraySlice<UInt8>) throws(PKCS11Error) {
+    init(_ session: borrowing Session) throws(PKCS11Error) {
         key = try session.generateKey(.aesKeyGeneration, [
             .objectClass(.secretKey), .keyType(.aes), .valueLength(32), .bool(.token, false), .bool(.isPrivate, true),
             .bool(.sensitive, true), .bool(.extractable, false), .bool(.encrypt, true), .bool(.decrypt, true),
         ])
-        self.nonce = Array(nonce)
-        sealed = try Self.seal(session, key, self.nonce)
+        nonce = KernelRandom.bytes(count: Envelope.nonceLength)
+        sealed = try Self.seal(session, key, nonce)
     }
 
     /// Opens what was wrapped at first: one operation, which says whether the token decrypts.

@@ -29,8 +29,8 @@ struct ConnectionState {
     var module: Module?
     /// One whose C_Finalize failed, though it may have been done.
     var former: Module?
-    /// The PIN file that the token refused, until it takes one.
-    private(set) var refusedPIN: PINSource.Identity?
+    /// The token that has refused the PIN, while it is locked for that.
+    private(set) var refusedBy: TokenInfo?
     private var users: Set<ObjectIdentifier> = []
     /// Those that hang: the module can't be finalised under them, and nobody waits for them.
     private var stranded: Set<ObjectIdentifier> = []
@@ -69,14 +69,14 @@ struct ConnectionState {
     mutating func connected(_ link: TokenLink) -> Bool {
         guard case .connecting = phase else { return false }
         phase = .ready(link, since: .now)
-        refusedPIN = nil
+        refusedBy = nil
         return true
     }
 
     mutating func failed(_ failure: ConnectFailure) {
         guard case .connecting = phase else { return }
         if failure.error.code == .tokenLocked {
-            if let refused = failure.refused { refusedPIN = refused }
+            refusedBy = failure.refusedBy
             phase = .locked(failure.error)
         } else {
             phase = .unavailable(failure.error, retryAt: .now + backOff.next(isLight: failure.isLight))
@@ -104,9 +104,9 @@ struct ConnectionState {
         return link
     }
 
-    /// Leaves the locked state, if that costs no further try with a PIN that was refused already.
-    mutating func unlock(pinFile: PINSource.Identity?) -> Bool {
-        guard case .locked = phase, refusedPIN == nil || refusedPIN != pinFile else { return false }
+    /// Leaves the locked state.
+    mutating func unlock() -> Bool {
+        guard case .locked = phase else { return false }
         phase = .connecting
         return true
     }
@@ -146,6 +146,6 @@ struct ConnectFailure: Error {
     var error: CustodyError
     /// It was no more than a look whether the token is there: no session was opened.
     var isLight = false
-    /// The PIN file that the token refused.
-    var refused: PINSource.Identity?
+    /// The token that has refused the PIN, now or before.
+    var refusedBy: TokenInfo?
 }

@@ -71,6 +71,9 @@ final class HangWatch: Sendable {
     /// How many threads hang now.
     var hanging: Int { state.withLock { $0.hanging.count + ($0.isStuck ? 1 : 0) } }
 
+    /// Whether a thread hangs in a call that no other may repeat, such as a login.
+    var isStuck: Bool { state.withLock { $0.isStuck } }
+
     /// Whether hanging threads are still replaced, and the watch itself lives.
     var isAlive: Bool {
         state.withLock { state in

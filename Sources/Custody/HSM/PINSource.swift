@@ -7,29 +7,6 @@ public struct PINSource: Sendable, Hashable {
 
     public init(path: String) { self.path = path }
 
-    /// Tells a PIN file from the one that stood there before.
-    struct Identity: Sendable, Equatable {
-        private let device: dev_t
-        private let file: ino_t
-        private let size: off_t
-        private let seconds: Int
-        private let nanoseconds: Int
-
-        init(_ info: stat) {
-            device = info.st_dev
-            file = info.st_ino
-            size = info.st_size
-            seconds = info.st_mtim.tv_sec
-            nanoseconds = info.st_mtim.tv_nsec
-        }
-    }
-
-    /// The file that is there now; nil if there is none.
-    var identity: Identity? {
-        var info = stat()
-        return stat(path, &info) == 0 ? Identity(info) : nil
-    }
-
     /// Reads the PIN; one line feed at the end does not count.
     ///
     /// - Throws: ``CustodyError`` with `tokenLocked`: the file is missing, belongs to somebody else, can be read by others,

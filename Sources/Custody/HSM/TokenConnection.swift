@@ -22,6 +22,8 @@ public final class TokenConnection: Sendable {
     private let state = Mutex(ConnectionState())
     private let interval: Mutex<Duration>
     private let seen: Mutex<SeenState>
+    /// The attempt at the PIN that the keeper is making.
+    private let attempt = Mutex<PINAttempt?>(nil)
     private let onChange = Mutex<(@Sendable (TokenState) -> Void)?>(nil)
 
     /// - Parameters:
@@ -50,7 +52,10 @@ public final class TokenConnection: Sendable {
     ///
     /// - Parameter onLook: Called on the keeper's thread after each look.
     func start(onLook: @escaping @Sendable (TokenKeeper.Look) -> Void = { _ in }) {
-        watch.start { self.observe() }
+        watch.start {
+            if self.watch.isStuck { self.giveUpAttempt() }
+            self.observe()
+        }
         TokenKeeper(self, onLook).start()
     }
 
@@ -68,13 +73,17 @@ public final class TokenConnection: Sendable {
         return isClosed && state.withLock { $0.module == nil }
     }
 
-    /// Tries again, after an operator has done something about a PIN that was refused or locked. A PIN file that was
-    /// refused is not tried again as it is.
+    /// Looks again, after an operator has done something about a PIN that was refused or locked. A PIN that was refused is not tried
+    /// again, unless the operator had the refusal forgotten.
     ///
     /// - Returns: Whether there is something to try.
     public func unlock() -> Bool {
-        let pinFile = settings.pin.identity
-        guard state.withLock({ $0.unlock(pinFile: pinFile) }) else { return false }
+        if let token = state.withLock({ $0.refusedBy }), let attempts = settings.pinAttempts, let pin = try? settings.pin.read(),
+            !attempts.allows(pin, on: token)
+        {
+            return false
+        }
+        guard state.withLock({ $0.unlock() }) else { return false }
         wake.signal()
         return true
     }
@@ -169,6 +178,17 @@ public final class TokenConnection: Sendable {
     }
 
     // MARK: For the keeper
+
+    func note(_ attempt: PINAttempt?) { self.attempt.withLock { $0 = attempt } }
+
+    /// The login does not return: a token that can't be reached has said nothing of the PIN, and a service manager that restarts the
+    /// daemon for it must not make it look as if it had.
+    private func giveUpAttempt() {
+        guard let attempt = attempt.withLock({ $0.take() }) else { return }
+        do throws(CustodyError) { try attempt.end(.noAnswer) } catch {
+            log.warning("an attempt at the PIN that hangs counts as one that was not answered", metadata: ["cause": "\(error.message)"])
+        }
+    }
 
     func withState<R>(_ body: (inout sending ConnectionState) -> sending R) -> sending R { state.withLock(body) }
 }

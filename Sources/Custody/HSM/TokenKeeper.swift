@@ -143,7 +143,7 @@ final class TokenKeeper: Sendable {
                 state.module = module
             }
         }
-        return try TokenLink.logIn(module, settings, refused: connection.withState { $0.refusedPIN }, connection.health)
+        return try TokenLink.logIn(module, settings, connection.health, log: log) { connection.note($0) }
     }
 
     private func look(_ link: TokenLink, _ canary: inout (link: TokenLink, Canary)?) {
@@ -181,9 +181,8 @@ final class TokenKeeper: Sendable {
     }
 
     private func newCanary(_ link: TokenLink) throws(PKCS11Error) -> Canary {
-        var nonces = NonceSource()
         let start = ContinuousClock.now
-        let canary = try Canary(link.loginSession, nonce: nonces.next())
+        let canary = try Canary(link.loginSession)
         try canary.open(link.loginSession)
         connection.health.noteCanary(took: start.duration(to: .now))
         return canary

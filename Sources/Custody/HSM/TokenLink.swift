@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import PKCS11
 import SecureMemory
 import Synchronization
@@ -11,6 +12,8 @@ public struct TokenSettings: Sendable, Hashable {
     public var initializationString: String?
     public var uri: TokenURI
     public var pin: PINSource
+    /// Where attempts at PINs are recorded; nil where nothing is.
+    public var pinAttempts: PINAttempts?
     /// How many worker threads, each with a session. SoftHSM is fastest with one.
     public var sessions: Int
     /// Some HSMs refuse read-only sessions.
@@ -23,14 +26,15 @@ public struct TokenSettings: Sendable, Hashable {
     public var canaryInterval: Duration
 
     public init(
-        module: String, initializationString: String? = nil, uri: TokenURI, pin: PINSource, sessions: Int = 1,
-        readWriteSessions: Bool = false, hungAfter: Duration = .seconds(3), hungLimit: Int = 8,
+        module: String, initializationString: String? = nil, uri: TokenURI, pin: PINSource, pinAttempts: PINAttempts? = nil,
+        sessions: Int = 1, readWriteSessions: Bool = false, hungAfter: Duration = .seconds(3), hungLimit: Int = 8,
         canaryInterval: Duration = .seconds(10)
     ) {
         self.module = module
         self.initializationString = initializationString
         self.uri = uri
         self.pin = pin
+        self.pinAttempts = pinAttempts
         self.sessions = sessions
         self.readWriteSessions = readWriteSessions
         self.hungAfter = hungAfter
@@ -89,12 +93,13 @@ final class TokenLink: Sendable {
         }
     }
 
-    /// Finds the token and logs in, with one attempt at the PIN and none if that one would be the token's last.
+    /// Finds the token and logs in, with one attempt at the PIN and none if that one would be the token's last, or if the PIN was
+    /// refused before.
     ///
+    /// - Parameter onAttempt: Told of the attempt before it is made, and nil after it.
     /// - Throws: ``ConnectFailure`` with `tokenLocked` if an operator has to act, else with `tokenUnavailable`.
-    /// - Parameter refused: A PIN file that the token has refused: it is not tried again as it is.
     static func logIn(
-        _ module: Module, _ settings: TokenSettings, refused: PINSource.Identity?, _ health: HealthRecord
+        _ module: Module, _ settings: TokenSettings, _ health: HealthRecord, log: Logger, onAttempt: (PINAttempt?) -> Void
     ) throws(ConnectFailure) -> TokenLink {
         let token: TokenInfo
         do {
@@ -114,11 +119,6 @@ final class TokenLink: Sendable {
         guard token.isUserPINInitialized else {
             throw ConnectFailure(error: unavailable(PKCS11Error(.login, .userPINNotInitialized)), isLight: true)
         }
-        // Before it is read: a file that is changed meanwhile counts as another one.
-        let pinFile = settings.pin.identity
-        guard refused == nil || refused != pinFile else {
-            throw locked("the PIN file \(settings.pin.path) is the one that the token has refused")
-        }
         let pin: SecretBytes
         do throws(CustodyError) {
             pin = try settings.pin.read()
@@ -131,20 +131,36 @@ final class TokenLink: Sendable {
         } catch {
             throw ConnectFailure(error: unavailable(error), isLight: error.returnValue.map(Self.saysAbsent.contains) ?? false)
         }
+        var attempt: PINAttempt?
+        do throws(CustodyError) {
+            attempt = try settings.pinAttempts?.begin(pin, on: token, within: .milliseconds(200))
+        } catch {
+            if error.code == .tokenLocked { throw locked(error.message, by: token) }
+            throw ConnectFailure(error: error, isLight: true)
+        }
+        onAttempt(attempt)
+        defer { onAttempt(nil) }
+        func end(_ outcome: PINAttempt.Outcome) {
+            do throws(CustodyError) { try attempt?.end(outcome) } catch {
+                log.warning("what an attempt at the PIN came to can't be recorded; it counts as one that was not answered", metadata: ["cause": "\(error.message)"])
+            }
+        }
         health.noteLogin()
         do {
             try session.login(.user, pin: pin)
+            end(.taken)
         } catch {
+            end(PINAttempt.Outcome(error))
             switch Fault(error) {
             case _ where error.returnValue == .userAlreadyLoggedIn: break
             case .pin:
                 throw ConnectFailure(
                     error: CustodyError(
                         .tokenLocked,
-                        "the token refused the PIN; no further try is made until the PIN file is corrected and `custodyctl reload` run, "
-                            + "or custodyd restarted",
+                        "the token refused the PIN; no further try is made, also after a restart, until another PIN is in the PIN file and "
+                            + "`custodyctl reload` was run, or `custodyctl token retry-pin` if it was the right one all the same",
                         cause: "\(error)"),
-                    refused: pinFile)
+                    refusedBy: token)
             default: throw ConnectFailure(error: unavailable(error))
             }
         }
@@ -155,10 +171,12 @@ final class TokenLink: Sendable {
     private static let saysAbsent: Set<ReturnValue> = [.tokenNotPresent, .tokenNotRecognized, .slotIDInvalid, .deviceRemoved]
 
     /// What is wrong with the PIN is for the operator: Status and the log show it, callers only learn that it is so.
-    private static func locked(_ cause: String) -> ConnectFailure {
-        ConnectFailure(error: CustodyError(
-            .tokenLocked, "the token can't be logged in to; put right what the daemon's log says and run `custodyctl reload`",
-            cause: cause))
+    private static func locked(_ cause: String, by token: TokenInfo? = nil) -> ConnectFailure {
+        ConnectFailure(
+            error: CustodyError(
+                .tokenLocked, "the token can't be logged in to; put right what the daemon's log says and run `custodyctl reload`",
+                cause: cause),
+            refusedBy: token)
     }
 
     static func unavailable(_ error: PKCS11Error) -> CustodyError {

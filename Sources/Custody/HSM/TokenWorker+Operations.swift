@@ -53,8 +53,12 @@ extension TokenWorker {
     }
 
     /// Wraps a plaintext: a whole new blob.
-    mutating func seal(_ plaintext: SecretBytes, _ key: KeyVersion, _ context: EncryptionContext) throws(Failure) -> [UInt8] {
-        let header = Envelope.header(keyID: key.id, nonce: nextNonce(), reserving: plaintext.count)
+    ///
+    /// - Parameter use: What ``UsageLedger/countEncryption(with:)`` gave.
+    mutating func seal(
+        _ plaintext: SecretBytes, _ key: KeyVersion, _ context: EncryptionContext, use: UInt64
+    ) throws(Failure) -> [UInt8] {
+        let header = Envelope.header(keyID: key.id, nonce: Nonce(use: use).bytes, reserving: plaintext.count)
         let aad = Envelope.aad(header: header[...], context)
         return try encrypt(
             plaintext, key, nonce: header[(Envelope.headerLength - Envelope.nonceLength)...], aad: aad, prefix: header)

@@ -27,7 +27,6 @@ struct TokenWorker: ~Copyable {
     /// The link that `open` belongs to.
     private var openOn: TokenLink?
     private var latestSuccess: ContinuousClock.Instant?
-    private var nonces = NonceSource()
 
     init(_ connection: TokenConnection, _ thread: CallingThread) {
         self.connection = connection
@@ -66,8 +65,6 @@ struct TokenWorker: ~Copyable {
         dropSession()
         end()
     }
-
-    mutating func nextNonce() -> ArraySlice<UInt8> { nonces.next() }
 
     /// Looks at the keys on the token.
     mutating func refreshKeys(unlessRecent: Bool) throws(Failure) {
@@ -160,11 +157,10 @@ struct TokenWorker: ~Copyable {
     /// Whether the token decrypts what is right: so an error that may mean bad data or a broken token was about the data.
     /// It costs no more than the operation did, so that garbage from a client is not amplified.
     private mutating func sings(_ link: TokenLink) -> Bool {
-        let nonce = Array(nonces.next())
         do throws(PKCS11Error) {
             let current = try openSession(link)
             try thread.calling(within: connection.settings.hungAfter) { () throws(PKCS11Error) in
-                if current.canary == nil { current.canary = try Canary(current.session, nonce: nonce[...]) }
+                if current.canary == nil { current.canary = try Canary(current.session) }
                 try current.canary?.open(current.session)
             }
             latestSuccess = .now
@@ -172,24 +168,5 @@ struct TokenWorker: ~Copyable {
         } catch {
             return false
         }
-    }
-}
-
-/// Random 96-bit nonces (NIST SP 800-38D section 8.2.2) from the kernel's generator, fetched a few hundred at a time.
-struct NonceSource {
-    private var block: [UInt8] = []
-    private var position = 0
-
-    mutating func next() -> ArraySlice<UInt8> {
-        if position + Envelope.nonceLength > block.count {
-            var generator = SystemRandomNumberGenerator()
-            block = []
-            for _ in 0..<(256 * Envelope.nonceLength / 8) {
-                withUnsafeBytes(of: generator.next()) { block.append(contentsOf: $0) }
-            }
-            position = 0
-        }
-        defer { position += Envelope.nonceLength }
-        return block[position..<position + Envelope.nonceLength]
     }
 }

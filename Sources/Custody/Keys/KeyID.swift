@@ -1,4 +1,5 @@
 import ByteEncoding
+import SecureMemory
 
 /// The identity of a key version, its object's CKA_ID: the version number (4 bytes, big-endian), then 12 random bytes.
 ///
@@ -23,9 +24,10 @@ public struct KeyID: Sendable, Hashable, CustomStringConvertible {
 
     /// A fresh id for a version.
     public init(newFor version: UInt32) {
-        var generator = SystemRandomNumberGenerator()
-        high = UInt64(version) << 32 | UInt64(UInt32.random(in: .min ... .max, using: &generator))
-        low = generator.next()
+        let random = KernelRandom.bytes(count: Self.length - 4)
+        func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+        high = UInt64(version) << 32 | number(random[..<4])
+        low = number(random[4...])
     }
 
     /// The number of the version, from 1.

@@ -57,11 +57,11 @@ extension KeyProvisioner {
         if remaining.isEmpty { KeyDates.forget(id: key.idBytes, session) }
     }
 
-    /// Destroys a version if it is still there, still scheduled, and its day is over: it is read again before.
+    /// Destroys a version if it is still there, still scheduled, its day is over, and it has waited: it is read again before.
     public static func destroyIfDue(
-        _ key: KeyObject, today: UTCDay, _ session: borrowing Session
+        _ key: KeyObject, today: UTCDay, _ waited: WaitingRecord, _ session: borrowing Session
     ) throws(CustodyError) -> Bool {
-        guard let now = try readAgain(key, session), now.isDue(today) else { return false }
+        guard let now = try readAgain(key, session), now.isDue(today), waited.objection(to: now) == nil else { return false }
         try destroy(now, session)
         return true
     }

@@ -70,20 +70,20 @@ extension Custodian {
     private func execute(_ operation: Operation, _ target: Target, _ worker: inout TokenWorker) throws(CustodyError) -> Answer {
         switch (operation, target) {
         case (.wrap(let name, let plaintext, let context), _):
-            return try wrapping(name, &worker) { (worker, key) throws(TokenWorker.Failure) in
-                .wrapped(blob: try worker.seal(plaintext, key, context), KeyReference(key))
+            return try wrapping(name, &worker) { (worker, key, use) throws(TokenWorker.Failure) in
+                .wrapped(blob: try worker.seal(plaintext, key, context, use: use), KeyReference(key))
             }
         case (.generateDataKey(let name, let length, let withPlaintext, let context), _):
-            return try wrapping(name, &worker) { (worker, key) throws(TokenWorker.Failure) in
+            return try wrapping(name, &worker) { (worker, key, use) throws(TokenWorker.Failure) in
                 let random = try worker.run { (session) throws(PKCS11Error) in try session.random(count: length) }
                 defer { random.zeroize() }
                 let dataKey = SecretBytes(random)
-                let blob = try worker.seal(dataKey, key, context)
+                let blob = try worker.seal(dataKey, key, context, use: use)
                 return .dataKey(blob: blob, plaintext: withPlaintext ? dataKey : nil, KeyReference(key))
             }
         case (.encrypt(let name, let plaintext, let aad), _):
-            return try wrapping(name, &worker) { (worker, key) throws(TokenWorker.Failure) in
-                let nonce = Array(worker.nextNonce())
+            return try wrapping(name, &worker) { (worker, key, use) throws(TokenWorker.Failure) in
+                let nonce = Nonce(use: use).bytes
                 var sealed = try worker.encrypt(plaintext, key, nonce: nonce[...], aad: aad, prefix: [])
                 let tag = Array(sealed.suffix(Envelope.tagLength))
                 sealed.removeLast(Envelope.tagLength)
@@ -98,8 +98,8 @@ extension Custodian {
             let (content, name) = try opening(id, isRewrap: true, &worker) { (worker, key) throws(TokenWorker.Failure) in
                 (try worker.open(envelope, key, context), key.name)
             }
-            let answer = try wrapping(name, &worker) { (worker, key) throws(TokenWorker.Failure) in
-                Answer.wrapped(blob: try worker.seal(content, key, context), KeyReference(key))
+            let answer = try wrapping(name, &worker) { (worker, key, use) throws(TokenWorker.Failure) in
+                Answer.wrapped(blob: try worker.seal(content, key, context, use: use), KeyReference(key))
             }
             if answer.key?.id != id { ledger.noteRewrap(from: id) }
             return answer
@@ -114,19 +114,20 @@ extension Custodian {
         }
     }
 
-    /// Uses the version of a root key that wraps, and counts that before.
+    /// Uses the version of a root key that wraps, and counts that before: the count goes into the nonce.
     private func wrapping<R>(
         _ name: KeyName, _ worker: inout TokenWorker,
-        _ use: (inout TokenWorker, KeyVersion) throws(TokenWorker.Failure) -> R
+        _ use: (inout TokenWorker, KeyVersion, UInt64) throws(TokenWorker.Failure) -> R
     ) throws(CustodyError) -> R {
         try worker.onKey(connection.catalog, { ring throws(CustodyError) in try ring.wrappingVersion(of: name) }) {
             (worker, key) throws(TokenWorker.Failure) in
+            let count: UInt64
             do throws(CustodyError) {
-                try ledger.countEncryption(with: key)
+                count = try ledger.countEncryption(with: key)
             } catch {
                 throw .custody(error)
             }
-            return try use(&worker, key)
+            return try use(&worker, key, count)
         }
     }
 

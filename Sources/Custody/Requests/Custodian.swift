@@ -10,6 +10,7 @@ public final class Custodian: Sendable {
     private let audit: AuditLog
     private let notary: Notary?
     private let keyWatch: KeyWatch
+    private let waitingPeriods: WaitingPeriods
     private let pool: TokenPool<PendingRequest>
     private let clerk: Clerk
     private let log: Logger
@@ -43,6 +44,7 @@ public final class Custodian: Sendable {
         rulebook = Mutex(Rulebook(rules, file: file))
         ledger = try UsageLedger(state, limit: usesLimit, log: log)
         keyWatch = try KeyWatch(state, audit, log: log)
+        waitingPeriods = try WaitingPeriods(state, log: log)
         pool = TokenPool(connection, workers: workers, queueLimit: queueLimit)
         clerk = Clerk(limit: queueLimit)
     }
@@ -74,6 +76,7 @@ public final class Custodian: Sendable {
         notary?.stop()
         let isFinalized = connection.close(within: max(patience, .seconds(1)))
         ledger.close()
+        waitingPeriods.close()
         return isFinalized
     }
 
@@ -135,6 +138,7 @@ public final class Custodian: Sendable {
 
     private func sawKeys(_ look: TokenKeeper.Look) {
         keyWatch.compare(look.ring)
+        waitingPeriods.see(look.ring)
         ledger.refresh()
         guard look.isFirst, let trouble = trouble(with: rulebook.withLock { $0 }.rules) else { return }
         log.error("the configuration names unknown keys", metadata: ["reason": "\(trouble)"])

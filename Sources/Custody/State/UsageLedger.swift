@@ -65,9 +65,11 @@ package final class UsageLedger: Sendable {
 
     /// Counts one encryption that is about to happen.
     ///
+    /// - Returns: How many were counted before it: no number comes twice, also after a crash.
     /// - Throws: ``CustodyError`` with `keyExhausted` past the limit, `stateUnavailable` if the count can't be written.
-    func countEncryption(with key: KeyVersion) throws(CustodyError) {
-        let result: Result<Void, CustodyError> = state.withLock { state in
+    @discardableResult
+    func countEncryption(with key: KeyVersion) throws(CustodyError) -> UInt64 {
+        let result: Result<UInt64, CustodyError> = state.withLock { state in
             var entry = state.entries[key.id] ?? Entry(usage: KeyUsage(), reserved: 0)
             guard entry.usage.uses < state.limit else {
                 return .failure(CustodyError(
@@ -86,6 +88,7 @@ package final class UsageLedger: Sendable {
                 }
                 state = next
             }
+            let number = entry.usage.uses
             entry.usage.uses += 1
             entry.usage.lastEncrypted = WallClock.milliseconds
             if !entry.isWarned, entry.usage.uses >= state.limit / 2 {
@@ -95,9 +98,9 @@ package final class UsageLedger: Sendable {
                     metadata: ["key": "\(key.name)", "version": "\(key.version)", "uses": "\(entry.usage.uses)", "limit": "\(state.limit)"])
             }
             state.entries[key.id] = entry
-            return .success(())
+            return .success(number)
         }
-        try result.get()
+        return try result.get()
     }
 
     /// Notes that a version opened something.

@@ -25,8 +25,10 @@ extension Configuration {
                 "journal-socket", expected: "the path of journald's socket", default: "/run/systemd/journal/socket") ?? "")
     }
 
-    static func stateDirectory(_ table: TableReader, _ absolute: (String) -> String) -> String {
+    static func state(_ table: TableReader, _ absolute: (String) -> String) -> (directory: String, pinAttempts: String) {
         defer { table.finish() }
-        return absolute(table.string("directory", expected: "the folder for the daemon's state", default: "/var/lib/custody") ?? "")
+        let directory = absolute(table.string("directory", expected: "the folder for the daemon's state", default: "/var/lib/custody") ?? "")
+        let attempts = table.string("pin-attempts", expected: "the file in which attempts at PINs are recorded", default: "")
+        return (directory, attempts.flatMap { $0.isEmpty ? nil : absolute($0) } ?? directory + "/pin-attempts.json")
     }
 }

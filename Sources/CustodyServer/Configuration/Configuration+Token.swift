@@ -5,7 +5,7 @@ import PKCS11
 /// `[token]`.
 extension Configuration {
     static func token(
-        _ table: TableReader, _ absolute: (String) -> String
+        _ table: TableReader, pinAttempts: String, _ absolute: (String) -> String
     ) -> (TokenSettings, environment: [String: String]) {
         let module = table.string("module", expected: "the path or p11-kit name of your HSM's PKCS#11 library") ?? ""
         let uriText = table.string("uri", expected: "a PKCS#11 URI such as \"pkcs11:token=custody\"") ?? ""
@@ -31,7 +31,7 @@ extension Configuration {
         let initialization = table.string("initialization-string", default: "")
         let settings = TokenSettings(
             module: module, initializationString: initialization?.isEmpty == false ? initialization : nil, uri: uri,
-            pin: PINSource(path: pin), sessions: table.int("sessions", in: 1...64, default: 1),
+            pin: PINSource(path: pin), pinAttempts: PINAttempts(path: pinAttempts), sessions: table.int("sessions", in: 1...64, default: 1),
             readWriteSessions: table.bool("read-write-sessions", default: false),
             hungAfter: .milliseconds(table.int("hung-call-ms", in: 50...600_000, default: 3_000)),
             hungLimit: table.int("hung-calls", in: 0...64, default: 8),

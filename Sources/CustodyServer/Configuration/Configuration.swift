@@ -104,7 +104,8 @@ public struct Configuration: Sendable {
         }
         log.finish()
 
-        stateDirectory = Self.stateDirectory(root.table("state"), absolute)
+        let pinAttempts: String
+        (stateDirectory, pinAttempts) = Self.state(root.table("state"), absolute)
         audit = Self.audit(root.table("audit"), stateDirectory: stateDirectory, absolute)
 
         let keysTable = root.table("keys")
@@ -115,7 +116,7 @@ public struct Configuration: Sendable {
         keysTable.finish()
 
         server = Self.server(root.table("server"), absolute)
-        (token, environment) = Self.token(root.table("token"), absolute)
+        (token, environment) = Self.token(root.table("token"), pinAttempts: pinAttempts, absolute)
         rules = Self.rules(root)
         root.finish()
         let mistakes = problems.problems.sorted { ($0.line ?? 0) < ($1.line ?? 0) }

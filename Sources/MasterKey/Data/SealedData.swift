@@ -1,6 +1,7 @@
 import ByteEncoding
 import Crypto
 import Foundation
+import SecureMemory
 
 /// The form of data that a master key has encrypted, format version 1:
 ///
@@ -17,7 +18,8 @@ import Foundation
 /// Suite 1: HKDF-SHA-256 (RFC 5869) makes a key of 32 bytes from the master key, with the nonce's first 12 bytes as salt and
 /// `custody sealed data v1` as info; AES-256-GCM (NIST SP 800-38D) encrypts under it with the nonce's last 12 bytes. So the
 /// nonce is random and long enough for any number of messages under one master key: the bound of 2^32 that
-/// plain AES-GCM has for random nonces (SP 800-38D section 8.3) does not apply to the master key.
+/// plain AES-GCM has for random nonces (SP 800-38D section 8.3) does not apply to the master key. It is drawn from the kernel's
+/// generator for each message, when that is sealed.
 ///
 /// The additional authenticated data is the header (the first 46 bytes) followed by the caller's associated data.
 public struct SealedData: Sendable, Hashable {
@@ -87,9 +89,7 @@ public struct SealedData: Sendable, Hashable {
     static func seal(
         _ plaintext: some DataProtocol, under key: SymmetricKey, id: Identifier, associatedData: some Sequence<UInt8>
     ) throws -> SealedData {
-        var generator = SystemRandomNumberGenerator()
-        var header = magic + [formatVersion, suite] + id.bytes
-        for _ in 0..<3 { withUnsafeBytes(of: generator.next() as UInt64) { header.append(contentsOf: $0) } }
+        let header = magic + [formatVersion, suite] + id.bytes + KernelRandom.bytes(count: nonceLength)
         var bytes = header
         bytes.reserveCapacity(plaintext.count + overhead)
         let sealed = try AES.GCM.seal(

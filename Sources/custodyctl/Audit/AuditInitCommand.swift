@@ -46,7 +46,7 @@ struct AuditInitCommand: ParsableCommand {
             sync()
             try access.withModule { module in
                 let session = try module.openSession(token.slot, readWrite: access.onlyReadWrite)
-                try TokenAccess.logIn(session, pin)
+                try access.logIn(session, pin, token)
                 guard let found = try AuditKey.find(session), found.id == key.id else {
                     throw ToolError("key-not-durable", "the token made the audit key (CKA_ID \(key.id)), but does not show it after a new start of its module")
                 }

@@ -61,7 +61,7 @@ struct DoctorCommand: ParsableCommand {
             try TokenAccess.checkUserPIN(token)
             let pin = try access.pin.read()
             let session = try module.openSession(token.slot, readWrite: access.onlyReadWrite)
-            try TokenAccess.logIn(session, pin)
+            try access.logIn(session, pin, token)
             report.add("login", .ok, "the user PIN is right")
 
             TokenTrials(module: module, slot: token.slot).run(session, &report)

@@ -10,8 +10,11 @@ struct KeyDestroyCommand: AsyncParsableCommand {
         discussion: """
             What was wrapped under a destroyed version never opens again; there is no way back and no copy. So a version is \
             first disabled and gets a day, 30 days ahead; until that is over, --cancel leaves it disabled and `custodyctl \
-            key enable` has it back. Nothing destroys it by itself: a timer runs `custodyctl key destroy --due --every-key`. \
-            --now destroys at once.
+            key enable` has it back. Nothing destroys it by itself: a timer runs `custodyctl key destroy --due --every-key`, on a \
+            host with custodyd. --now destroys at once.
+
+            --due believes no clock alone: the token's has to agree if it has one, and custodyd to have seen the version wait for as \
+            many days. Time in which custodyd did not run does not count.
 
             The key's name has to be typed, or given by --yes-i-understand, to schedule and for --now.
 
@@ -42,7 +45,7 @@ struct KeyDestroyCommand: AsyncParsableCommand {
     @Flag(help: "Take a schedule back; the version is disabled then.")
     var cancel = false
 
-    @Flag(help: "Destroy the scheduled versions whose day is over. Asks nobody: that was confirmed when they were scheduled.")
+    @Flag(help: "Destroy the scheduled versions whose day is over and that have waited. Asks nobody: that was confirmed when they were scheduled.")
     var due = false
 
     @Flag(help: "With --due: of every key on the token.")
@@ -74,7 +77,7 @@ struct KeyDestroyCommand: AsyncParsableCommand {
         if now { return .now(name) }
         if cancel { return .cancel(name) }
         let days = days ?? 30
-        guard (7...30).contains(days) else { throw ValidationError("--days is from 7 to 30, not \(days); nothing was destroyed") }
+        guard (WaitingRecord.shortestDays...30).contains(days) else { throw ValidationError("--days is from 7 to 30, not \(days); nothing was destroyed") }
         return .schedule(name, days: days)
     }
 

@@ -1,5 +1,6 @@
 import ByteEncoding
 import Custody
+import CustodyServer
 import PKCS11
 import ToolSupport
 
@@ -15,6 +16,23 @@ enum KeyDestruction {
         /// Absent for every key.
         let name: String?
         let destroyed: [Version]
+        /// Only of --due.
+        let heldBack: [HeldBack]?
+    }
+
+    /// A version whose day is over by this host's clock, and that is not destroyed.
+    private struct HeldBack: Encodable {
+        let name: String
+        let version: UInt32?
+        let id: String
+        let reason: String
+
+        init(_ key: KeyObject, _ reason: String) {
+            name = key.name
+            version = key.id?.version
+            id = hexadecimal(key.idBytes)
+            self.reason = reason
+        }
     }
 
     /// Destroys what was picked and confirmed.
@@ -33,27 +51,46 @@ enum KeyDestruction {
         try show(token, name, destroyed, common)
     }
 
-    /// Destroys the scheduled versions of a key, or of every key, whose day is over.
+    /// Destroys the scheduled versions of a key, or of every key, whose day is over and that have waited.
+    ///
+    /// What this host takes for the day may be wrong. So the token has to agree if it has a clock, and the daemon to have seen the time
+    /// pass: ``WaitingRecord``.
     static func due(_ name: String?, _ common: CommonOptions) throws {
+        let (configuration, place) = try common.configuration(judging: ["state.directory"])
+        guard let configuration else {
+            throw ToolError.configuration("no state directory is named, so there is no telling how long a version has waited: give a configuration file by --config (\(place)). Nothing was destroyed")
+        }
+        let waited = try WaitingRecord(stateDirectory: configuration.stateDirectory)
         var isThere = true
+        var heldBack: [HeldBack] = []
         let (token, destroyed) = try destroy(common) { token, session in
             let today = UTCDay.today
             let present = try KeyObject.all(session)
             isThere = name == nil || present.contains { $0.name == name }
             // Two objects of one CKA_ID: one of them does not belong there, and which one no timer decides. A public one never does.
             let ids = Dictionary(grouping: present.filter { !$0.isPublic }, by: \.idBytes).mapValues(\.count)
-            let keys = present.filter { ($0.name == name || name == nil) && $0.isDue(today) && ids[$0.idBytes] == 1 }
+            var keys = present.filter { ($0.name == name || name == nil) && $0.isDue(today) && ids[$0.idBytes] == 1 }
+            keys.removeAll { key in
+                let clock = token.clockDay.flatMap { key.isDue($0) ? nil : "its day is over by this host's clock, but the token's says that today is \($0)" }
+                guard let reason = clock ?? waited.objection(to: key) else { return false }
+                heldBack.append(HeldBack(key, reason))
+                if !common.json { print("\(Table.printable(key.titleAtStart)) is not destroyed: \(reason).") }
+                return true
+            }
             return try KeyWork.each(keys, done: "destroyed") { key throws(CustodyError) in
-                try KeyProvisioner.destroyIfDue(key, today: today, session) ? key : nil
+                try KeyProvisioner.destroyIfDue(key, today: today, waited, session) ? key : nil
             }.compactMap { $0 }
         }
         if let name, !isThere, !common.json {
             return print("Nothing is due: there is no key '\(Table.printable(name))' on the token.")
         }
-        if destroyed.isEmpty, !common.json {
+        if !heldBack.isEmpty, !common.json {
+            print("If a clock was set wrong, set it right: nothing is lost. `custodyctl key destroy --now` does not wait.")
+        }
+        if destroyed.isEmpty, heldBack.isEmpty, !common.json {
             return print("Nothing is due: no version is scheduled for destruction with its day over.")
         }
-        try show(token, name, destroyed, common)
+        try show(token, name, destroyed, heldBack: heldBack, common)
     }
 
     private static func destroy(
@@ -65,11 +102,14 @@ enum KeyDestruction {
         }
     }
 
-    private static func show(_ token: TokenInfo, _ name: String?, _ destroyed: [KeyObject], _ common: CommonOptions) throws {
+    private static func show(
+        _ token: TokenInfo, _ name: String?, _ destroyed: [KeyObject], heldBack: [HeldBack]? = nil, _ common: CommonOptions
+    ) throws {
         if common.json {
             return try Output.json(Document(
                 token: TokenURI(token).string, name: name,
-                destroyed: destroyed.map { .init(name: $0.name, version: $0.id?.version, id: hexadecimal($0.idBytes)) }))
+                destroyed: destroyed.map { .init(name: $0.name, version: $0.id?.version, id: hexadecimal($0.idBytes)) },
+                heldBack: heldBack))
         }
         for key in destroyed { print("\(Table.printable(key.titleAtStart)) is destroyed.") }
     }

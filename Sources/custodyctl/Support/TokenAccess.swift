@@ -14,6 +14,8 @@ struct TokenAccess {
     /// nil for commands that look at slots.
     let uri: TokenURI?
     let pin: PINReader
+    /// Where this host records attempts at PINs; nil if no configuration says so.
+    var pinAttempts: PINAttempts? { configuration?.token.pinAttempts }
     let configuration: Configuration?
     /// Where the configuration was read from, or why there is none.
     let configurationPlace: String
@@ -57,7 +59,7 @@ struct TokenAccess {
                     let pin = try known ?? pin.read()
                     known = pin
                     let session = try module.openSession(token.slot, readWrite: readWrite || onlyReadWrite)
-                    try Self.logIn(session, pin)
+                    try logIn(session, pin, token)
                     return try body(module, token, session, pin)
                 }
             } catch let error as PKCS11Error where Self.mayBeBeingWritten(error, isSoftHSM: isSoftHSM) && attempts < 5 {
@@ -78,11 +80,55 @@ struct TokenAccess {
         }
     }
 
-    static func logIn(_ session: borrowing Session, _ pin: SecretBytes) throws(PKCS11Error) {
-        do throws(PKCS11Error) {
-            try session.login(.user, pin: pin)
-        } catch where error.returnValue == .userAlreadyLoggedIn {
+    func logIn(_ session: borrowing Session, _ pin: SecretBytes, _ token: TokenInfo) throws {
+        do {
+            try attempting(pin, on: token) { () throws(PKCS11Error) in try session.login(.user, pin: pin) }
+        } catch let error as PKCS11Error where error.returnValue == .userAlreadyLoggedIn {
             // Another session of this process did it.
+        }
+    }
+
+    /// Makes a call that hands a PIN to the token, and records what came of it for the daemon and the other tools of this host. No
+    /// call is made if the token has refused the PIN before.
+    ///
+    /// A record that can't be written is warned of: it must keep nobody from disabling a key.
+    func attempting<R>(
+        _ pin: SecretBytes, of user: UserType = .user, on token: TokenInfo, _ call: () throws(PKCS11Error) -> R
+    ) throws -> R {
+        let attempt = try begin(pin, user, token)
+        do throws(PKCS11Error) {
+            let result = try call()
+            record { () throws(CustodyError) in try attempt?.end(.taken) }
+            return result
+        } catch {
+            record { () throws(CustodyError) in try attempt?.end(PINAttempt.Outcome(error)) }
+            throw error
+        }
+    }
+
+    private func begin(_ pin: SecretBytes, _ user: UserType, _ token: TokenInfo) throws(ToolError) -> PINAttempt? {
+        guard let pinAttempts, pinAttempts.hasFolder else { return nil }
+        do {
+            return try pinAttempts.begin(pin, of: user, on: token, within: .seconds(10))
+        } catch {
+            switch error.code {
+            case .stateUnavailable: record { () throws(CustodyError) in throw error }
+            case .tokenLocked: throw ToolError("pin-refused", error.message, exit: ToolExit.denied)
+            default: throw ToolError(error)
+            }
+            return nil
+        }
+    }
+
+    /// Forgets what is known of a token's PINs, since they were set anew.
+    func forgetAttempts(_ token: TokenInfo) {
+        guard let pinAttempts, pinAttempts.hasFolder else { return }
+        record { () throws(CustodyError) in try pinAttempts.forget(token) }
+    }
+
+    private func record(_ body: () throws(CustodyError) -> Void) {
+        do throws(CustodyError) { try body() } catch {
+            Output.complain("custodyctl: warning: \(Table.printable(error.message))")
         }
     }
 

@@ -68,7 +68,14 @@ struct TokenInitCommand: ParsableCommand {
         try TokenAccess.checkLength(soPIN, "security officer's PIN", token)
         try TokenAccess.checkLength(userPIN, "user PIN", token)
 
-        try module.initToken(token.slot, label: label, soPIN: soPIN)
+        if token.isInitialized {
+            try access.attempting(soPIN, of: .securityOfficer, on: token) { () throws(PKCS11Error) in
+                try module.initToken(token.slot, label: label, soPIN: soPIN)
+            }
+            access.forgetAttempts(token)
+        } else {
+            try module.initToken(token.slot, label: label, soPIN: soPIN)
+        }
         let session = try module.openSession(token.slot, readWrite: true)
         try session.login(.securityOfficer, pin: soPIN)
         try session.initPIN(userPIN)

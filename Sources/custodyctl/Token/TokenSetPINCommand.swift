@@ -46,7 +46,8 @@ struct TokenSetPINCommand: ParsableCommand {
         let isOfficer = so || officer.isGiven
         let token = try access.withModule { module in
             let token = try access.token(module)
-            if isOfficer { try setAsOfficer(module, token, officer) } else { try change(module, token, access.pin) }
+            if isOfficer { try setAsOfficer(module, token, officer, access) } else { try change(module, token, access) }
+            access.forgetAttempts(token)
             return try access.token(module)
         }
         sync()
@@ -56,22 +57,22 @@ struct TokenSetPINCommand: ParsableCommand {
         print("The user PIN of token '\(Table.printable(token.label))' is set. Put it into the PIN file that custodyd reads.")
     }
 
-    private func setAsOfficer(_ module: Module, _ token: TokenInfo, _ officer: PINReader) throws {
+    private func setAsOfficer(_ module: Module, _ token: TokenInfo, _ officer: PINReader, _ access: TokenAccess) throws {
         try TokenAccess.checkSecurityOfficerPIN(token)
         let pin = try officer.read()
         let new = try newReader.read()
         try TokenAccess.checkLength(new, "new user PIN", token)
         let session = try module.openSession(token.slot, readWrite: true)
-        try session.login(.securityOfficer, pin: pin)
+        try access.attempting(pin, of: .securityOfficer, on: token) { () throws(PKCS11Error) in try session.login(.securityOfficer, pin: pin) }
         try session.initPIN(new)
     }
 
-    private func change(_ module: Module, _ token: TokenInfo, _ user: PINReader) throws {
+    private func change(_ module: Module, _ token: TokenInfo, _ access: TokenAccess) throws {
         try TokenAccess.checkUserPIN(token)
-        let old = try user.read()
+        let old = try access.pin.read()
         let new = try newReader.read()
         try TokenAccess.checkLength(new, "new user PIN", token)
         let session = try module.openSession(token.slot, readWrite: true)
-        try session.setPIN(old: old, new: new)
+        try access.attempting(old, on: token) { () throws(PKCS11Error) in try session.setPIN(old: old, new: new) }
     }
 }
