@@ -115,7 +115,12 @@ public struct EnvelopeChange: Sendable {
             if unfinished.isOvertaken(by: record) {
                 notes = try await giveWay(&entry, record)
             } else {
-                let authentication = unfinished.isReplaced ? try await authentication(of: unfinished, record) : nil
+                let authentication: RowAuthentication?
+                do throws(MasterKeyError) {
+                    authentication = unfinished.isReplaced ? try await self.authentication(of: unfinished, record) : nil
+                } catch {
+                    throw error.code == .journalAltered ? error : unfinished.explain(error, record)
+                }
                 try await take(request, &entry, authentication)
                 return try await goOn(&entry, record)
             }
