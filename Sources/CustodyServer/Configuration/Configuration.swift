@@ -79,15 +79,17 @@ public struct Configuration: Sendable {
     }
 
     private static func text(_ path: String) throws(ConfigurationError) -> String {
-        let reason: String
-        do {
-            if let text = String(data: try Data(contentsOf: URL(fileURLWithPath: path)), encoding: .utf8) { return text }
-            reason = "it is not UTF-8 text"
+        func refused(_ why: String) -> ConfigurationError { ConfigurationError(problems: [.init(file: path, line: nil, message: why)]) }
+        let bytes: [UInt8]
+        do throws(FileFailure) {
+            bytes = try TrustedFile.read(path)
         } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? POSIXError
-            reason = cause.map { String(cString: strerror($0.code.rawValue)) } ?? error.localizedDescription
+            guard let code = error.code else { throw refused("is not trusted: \(error)") }
+            throw refused("can't be read: \(String(cString: strerror(code))); name another with --config")
         }
-        throw ConfigurationError(problems: [.init(file: path, line: nil, message: "can't be read: \(reason); name another with --config")])
+        do throws(NotUTF8) { return try String(strictUTF8: bytes) } catch {
+            throw refused("can't be read: \(error); name another with --config")
+        }
     }
 
     /// - Parameters:

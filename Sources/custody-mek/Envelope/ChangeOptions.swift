@@ -41,12 +41,12 @@ struct ChangeOptions: ParsableArguments {
         let outcome = try await change.run(request)
         let view = TenantView(outcome.record)
         if json { return try Output.json(Document(result: outcome.result.rawValue, tenant: view, notes: outcome.notes)) }
-        let title =
+        let title: DisplayText =
             switch outcome.result {
             case .done: "done: tenant \(request.tenant) is changed"
             case .alreadyDone: "nothing to do: tenant \(request.tenant) was enabled already"
             }
-        try view.print(json: false, title)
+        try view.show(json: false, title)
         for note in outcome.notes { Output.say("note: \(note)") }
     }
 }

@@ -70,7 +70,7 @@ struct RewrapCommand: AsyncParsableCommand {
                 document.notEnabled.append(name.description)
             } catch let error as MasterKeyError where Self.isRowsOwn(error) {
                 document.failed.append(.init(tenant: name.description, code: error.code.rawValue, message: error.message))
-                Output.complain("custody-mek: \(Table.printable(error.description))")
+                Output.complain("custody-mek: \(error.description)")
             }
         }
     }

@@ -21,7 +21,7 @@ struct CreateCommand: AsyncParsableCommand {
         try await common.withDatabase { database in
             try await kms.withKMS { kms in
                 let record = try await Registration(database: database, kms: kms).create(name, underKMSKey: kmsKey)
-                try TenantView(record).print(json: common.json, "made tenant \(name)")
+                try TenantView(record).show(json: common.json, "made tenant \(name)")
             }
         }
     }

@@ -48,10 +48,10 @@ enum KeyDestruction {
             }.compactMap { $0 }
         }
         if let name, !isThere, !common.json {
-            return print("Nothing is due: there is no key '\(Table.printable(name))' on the token.")
+            return Output.say("Nothing is due: there is no key '\(name)' on the token.")
         }
         if destroyed.isEmpty, !common.json {
-            return print("Nothing is due: no version is scheduled for destruction with its day over.")
+            return Output.say("Nothing is due: no version is scheduled for destruction with its day over.")
         }
         try show(token, name, destroyed, common)
     }
@@ -71,6 +71,6 @@ enum KeyDestruction {
                 token: TokenURI(token).string, name: name,
                 destroyed: destroyed.map { .init(name: $0.name, version: $0.id?.version, id: hexadecimal($0.idBytes)) }))
         }
-        for key in destroyed { print("\(Table.printable(key.titleAtStart)) is destroyed.") }
+        for key in destroyed { Output.say("\(key.titleAtStart) is destroyed.") }
     }
 }

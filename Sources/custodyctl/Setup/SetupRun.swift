@@ -31,6 +31,6 @@ struct SetupRun {
 
     private func tell(_ what: String, _ title: String, _ detail: String?) {
         let column = what.padding(toLength: 7, withPad: " ", startingAt: 0)
-        print(column + Table.printable(title) + (detail.map { ": " + Table.printable($0) } ?? ""))
+        Output.say("\(column)\(title)\(detail.map { ": \($0)" } ?? "")")
     }
 }
