@@ -42,12 +42,12 @@ final class SetupHost: Sendable {
     func setup(_ arguments: String = "--yes --key payments") async throws -> ProcessResult { try await sh("custodyctl setup \(arguments)") }
 
     /// Every name, kind, mode, owner, time and content of what a set-up could touch.
-    func listing() async throws -> String {
+    func listing() async throws -> [String] {
         try await ok("""
             find /etc /run /var/lib /var/log /usr/local/sbin | sort | while read -r file; do
-              stat -c '%n %F %a %u:%g %s %h %Y.%Z %N' "$file"; if [ -f "$file" ]; then sha256sum <"$file"; fi
+              echo $(stat -c '%n %F %a %u:%g %s %h %.Y %.Z %N' "$file"; if [ -f "$file" ]; then sha256sum <"$file"; fi)
             done
-            """)
+            """).split(separator: "\n").map(String.init)
     }
 
     private static let shell = "/usr/bin/unshare"

@@ -30,6 +30,9 @@ final class Setup {
             + [socket, check]
     }
 
+    /// A library of an HSM does what it likes when it is loaded: SoftHSM writes a file of its token's, others write logs.
+    private static let unknown = "unless it is there: a dry run does not load the HSM's library, which may write files"
+
     private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
     // MARK: The host
@@ -179,7 +182,7 @@ final class Setup {
 
     private var token: SetupStep {
         SetupStep(
-            title: "token '\(plan.label)'",
+            title: "token '\(plan.label)'", unknown: Self.unknown,
             existing: { [self] in try state() == .ready ? "initialised" : nil },
             make: { [self] in
                 let (officer, remark) = try pins.officer()
@@ -198,14 +201,14 @@ final class Setup {
     }
 
     private var auditKey: SetupStep {
-        SetupStep(title: "the key that vouches for the audit log", existing: { nil }, make: { [self] in
+        SetupStep(title: "the key that vouches for the audit log", unknown: Self.unknown, existing: { nil }, make: { [self] in
             let answer = try custodyctl(["audit", "init", "--json"], pin: pins.kept())
             return try Self.decode(AuditKeyAnswer.self, from: Data(answer)).made ? "made" : "there"
         })
     }
 
     private var rootKey: SetupStep {
-        SetupStep(title: "root key '\(plan.key)'", existing: { nil }, make: { [self] in
+        SetupStep(title: "root key '\(plan.key)'", unknown: Self.unknown, existing: { nil }, make: { [self] in
             let answer = try custodyctl(["key", "list", "--json"], pin: pins.kept())
             let found = try Self.decode(KeysAnswer.self, from: Data(answer)).keys.first { $0.name == plan.key }
             guard let found else {
@@ -262,9 +265,9 @@ final class Setup {
         return try decoder.decode(type, from: data)
     }
 
-    /// Without a configuration there is no telling.
+    /// Without a configuration, and in a dry run, there is no telling.
     private func state() throws -> TokenPresence {
-        guard exists(Configuration.defaultPath), geteuid() == 0 else { return .absent }
+        guard underWay != nil, exists(Configuration.defaultPath) else { return .absent }
         let answer = try Self.decode(SlotsAnswer.self, from: Data(custodyctl(["slot", "list", "--json"], pin: nil)))
         let token = answer.slots.compactMap(\.token).first { $0.label == plan.label && $0.initialized }
         return token.map { $0.userPinInitialized ? .ready : .withoutUserPIN } ?? .absent
