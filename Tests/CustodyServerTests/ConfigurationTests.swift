@@ -228,7 +228,7 @@ import Testing
     @Test func whyItCantBeReadIsSaid() throws {
         let directory = try TemporaryDirectory()
         let binary = try directory.write("binary.toml", [0x61, 0xFF, 0xFE])
-        for (path, reason) in [(directory.path, "Is a directory"), (binary, "it is not UTF-8 text")] {
+        for (path, reason) in [(directory.path, "Is a directory"), (binary, "it is not UTF-8 text: its byte 2, 0xff, belongs to no character")] {
             let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: path) }
             #expect(error?.description == "\(path): can't be read: \(reason); name another with --config")
         }

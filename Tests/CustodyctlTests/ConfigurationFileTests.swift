@@ -162,6 +162,8 @@ import Testing
         let warned = try await installation.startDaemon()
         #expect(warned.process.errors.contains("others can change what the daemon loads"), "\(warned.process.errors)")
         try await warned.stop()
+        let checks = try await installation.json("doctor")["checks"].array.filter { $0["id"] == "module" }
+        #expect(checks.map { $0["level"] } == ["ok", "warn"])
     }
 
     @Test func inOrder() async throws {

@@ -154,6 +154,27 @@ import Testing
         }
     }
 
+    /// Two labels that look alike are two: each token has a URI of its own, and is erased by no text that it does not have.
+    @Test func labelsThatAreNoText() async throws {
+        let installation = try await Installation()
+        for byte in ["374", "366"] {
+            _ = try await installation.start(
+                ["/bin/sh", "-c", "softhsm2-util --module \"$0\" --init-token --free --label \"$(printf 'm\\\(byte)ller')\" --so-pin 12345678 --pin 12345678", installation.token.modulePath],
+                environment: installation.token.environment).exiting()
+        }
+        let tokens = try await installation.json("slot", "list")["slots"].array.map { $0["token"] }.filter { $0["initialized"] == true }
+        let uris = tokens.compactMap { $0["uri"].string }
+        #expect(Set(uris).count == 2 && uris.contains { $0.contains("token=m%FCller;") } && uris.contains { $0.contains("token=m%F6ller;") }, "\(uris)")
+        for token in tokens {
+            let shown = try await installation.json("token", "show", "--token", token["uri"].string ?? "")
+            #expect(shown["token"]["serial"] == token["serial"])
+        }
+        for label in ["m\u{FFFD}ller", "müller"] {
+            let refused = try await installation.refusal("token", "init", "--label", "new", "--erase", label, "--so-pin-file", installation.token.soPINFile, exit: 69)
+            #expect(refused.code == "token-not-found")
+        }
+    }
+
     /// A replacement character that somebody means is text like every other.
     @Test func aReplacementCharacterIsText() async throws {
         let installation = try await Installation.ready()

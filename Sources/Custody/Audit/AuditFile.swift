@@ -25,7 +25,7 @@ final class AuditFile: Sendable {
         do {
             folder = try TrustedFolder.containing(path)
         } catch {
-            throw AuditFailure(error.description)
+            throw AuditFailure("\(path): \(error)")
         }
         // Without O_NONBLOCK a pipe in its place would hold the daemon up for as long as nobody reads from it.
         let descriptor = openat(folder.descriptor, AtomicFile.name(of: path), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)

@@ -12,7 +12,7 @@ struct StateAnchor: Sendable {
             self.folder = try TrustedFolder.openOrMake(folder)
         } catch {
             throw CustodyError(
-                .auditUnavailable, "the state directory can't be used: \(error); it must be a folder in which the daemon's user can write")
+                .auditUnavailable, "the state directory \(folder) can't be used: \(error); it must be a folder in which the daemon's user can write")
         }
     }
 

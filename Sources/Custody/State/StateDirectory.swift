@@ -17,7 +17,7 @@ public final class StateDirectory: Sendable {
             folder = try TrustedFolder.openOrMake(path)
         } catch {
             let advice = error.code == nil ? "" : "; it must be a folder of the daemon's user"
-            throw CustodyError(.stateUnavailable, "the state directory can't be used: \(error)\(advice)")
+            throw CustodyError(.stateUnavailable, "the state directory \(path) can't be used: \(error)\(advice)")
         }
         // Two daemons would count the same uses over each other.
         guard flock(folder.descriptor, LOCK_EX | LOCK_NB) == 0 else {
