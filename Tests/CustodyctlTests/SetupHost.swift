@@ -44,9 +44,8 @@ final class SetupHost: Sendable {
     /// Every name, kind, mode, owner, time and content of what a set-up could touch.
     func listing() async throws -> [String] {
         try await ok("""
-            find /etc /run /var/lib /var/log /usr/local/sbin | sort | while read -r file; do
-              echo $(stat -c '%n %F %a %u:%g %s %h %.Y %.Z %N' "$file"; if [ -f "$file" ]; then sha256sum <"$file"; fi)
-            done
+            find /etc /run /var/lib /var/log /usr/local/sbin -printf '%p %y %m %U:%G %s %n %T@ %C@ %l\n' | sort
+            find /etc /run /var/lib /var/log /usr/local/sbin -type f -exec sha256sum {} + | sort
             """).split(separator: "\n").map(String.init)
     }
 
