@@ -43,7 +43,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
@@ -57,6 +56,7 @@ let package = Package(
         .target(name: "SecureMemory", dependencies: ["CSystemShim"], swiftSettings: strict),
 
         .target(name: "ByteEncoding", swiftSettings: strict),
+        .target(name: "TOML", swiftSettings: strict),
 
         // The vault, bottom up.
         .target(name: "PKCS11", dependencies: ["CPKCS11", "SecureMemory"], swiftSettings: strict),
@@ -75,9 +75,9 @@ let package = Package(
         .target(
             name: "CustodyServer",
             dependencies: [
-                "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", nioCore, nioPosix, log, lifecycle,
+                "ByteEncoding", "Custody", "CustodyProtocol", "CSystemShim", "PKCS11", "SecureMemory", "TOML", nioCore, nioPosix, log, lifecycle,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-                .product(name: "DequeModule", package: "swift-collections"), .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
         .target(
@@ -228,7 +228,7 @@ let package = Package(
         .target(
             name: "Fuzzing",
             dependencies: [
-                "ByteEncoding", "Custody", "CustodyProtocol", "CustodyServer", "PKCS11", "SecureMemory", nioCore,
+                "ByteEncoding", "Custody", "CustodyProtocol", "CustodyServer", "PKCS11", "SecureMemory", "TOML", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Tests/Fuzzing", exclude: ["Dictionaries"], resources: [.copy("Corpus")], swiftSettings: strict),
@@ -243,6 +243,7 @@ let package = Package(
             name: "CustodyProtocolTests",
             dependencies: ["ByteEncoding", "CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             swiftSettings: strict),
+        .testTarget(name: "TOMLTests", dependencies: ["TOML", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",
             dependencies: ["CustodyServer", "Custody", "PKCS11", "TestSupport", log],

@@ -3,7 +3,7 @@ import ByteEncoding
 /// How much a request holds, counted in its bytes without decoding it.
 ///
 /// A body of 2 MiB can hold a million empty messages, for each of which a decoder allocates; counting passes over contents
-/// and stops at the first thing that is too much.
+/// and stops at the first thing that is too much. Which fields are looked into is what the decoder says (``MessageLayout``).
 public struct RequestShape: Sendable, Equatable {
     /// Why a body is not decoded.
     public enum Excess: Error, Sendable, Equatable {
@@ -68,32 +68,27 @@ public struct RequestShape: Sendable, Equatable {
     }
 
     private mutating func countOperation(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { return }
+        guard let content, let layout = MessageLayout.request[1] else { return }
         var operation = Fields(body, content)
         var kinds = 0
         while let kind = try operation.next() {
             kinds += 1
             guard kinds <= Self.handful else { throw .fields }
-            try countKind(body, kind.number, kind.content)
+            // The decoder looks into no kind that it does not know: it keeps the bytes as they are.
+            if let layout = layout[kind.number] { try countKind(body, kind.content, layout) }
         }
     }
 
-    private mutating func countKind(_ body: [UInt8], _ number: Int, _ content: Range<Int>?) throws(Excess) {
-        // The decoder looks into no kind that it does not know.
-        guard let content, (1...8).contains(number) else { return }
-        // The field that is the context.
-        let context: Int? = switch number {
-        case 1: 3
-        case 2, 3, 4: 2
-        default: nil
-        }
+    private mutating func countKind(_ body: [UInt8], _ content: Range<Int>?, _ layout: MessageLayout) throws(Excess) {
+        guard let content else { return }
         var kind = Fields(body, content)
         var count = 0
         while let field = try kind.next() {
             count += 1
             guard count <= Self.fieldsOfOperation else { throw .fields }
             try countField()
-            if field.number == context {
+            // Entries of a context are the only messages in an operation.
+            if layout[field.number] != nil {
                 contextBytes += try countPair(body, field.content)
                 guard contextBytes <= Self.logLimit else { throw .log }
             }

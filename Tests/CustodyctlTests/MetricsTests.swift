@@ -91,6 +91,53 @@ import Testing
         try await again.stop()
     }
 
+    /// Whoever can connect can open many connections and ask for nothing: scrapers are answered all the same.
+    @Test func connectionsThatAskForNothingDoNotBlindIt() async throws {
+        let server = try await MetricsEndpoint()
+        var connections: [HTTPConnection] = []
+        for round in 0..<3 {
+            for number in 0..<80 {
+                let connection = try HTTPConnection(port: server.port)
+                if number % 2 == round % 2 { try connection.send("GET /metrics HTTP/1.1\r\nHos") }
+                connections.append(connection)
+            }
+            // Somebody who has asked, and those who ask for much and take nothing of it.
+            let whole = try HTTPConnection(port: server.port)
+            try whole.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try whole.receive(until: "custody_up").hasPrefix("HTTP/1.1 200 OK\r\n"))
+            connections.append(whole)
+            for _ in 0..<70 {
+                let greedy = try HTTPConnection(port: server.port, receiveBuffer: 4_096)
+                try greedy.send(String(repeating: "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", count: 100))
+                connections.append(greedy)
+            }
+            #expect(try await server.scrape().contains("custody_up"))
+        }
+        // The first have made room for the others.
+        #expect(try connections[0].receive().isEmpty)
+        withExtendedLifetime(connections) {}
+    }
+
+    /// A request that is begun and not ended, or without end, does not stay.
+    @Test func requestsWithoutEndAreEnded() async throws {
+        let server = try await MetricsEndpoint()
+        let slow = try HTTPConnection(port: server.port)
+        try slow.send("GET /metrics HTTP/1.1\r\n")
+        for header in ["A: \(String(repeating: "a", count: 9_000))\r\n", String(repeating: "A: a\r\n", count: 65)] {
+            let long = try HTTPConnection(port: server.port)
+            try long.send("GET /metrics HTTP/1.1\r\n" + header)
+            #expect(try long.receive().hasPrefix("HTTP/1.1 400 "), "\(header.prefix(40))")
+        }
+        for piece in ["x", "Transfer-Encoding: chunked\r\n\r\nFFFFFF\r\n", "Content-Length: 10000000\r\n\r\n"] {
+            let endless = try HTTPConnection(port: server.port)
+            try? endless.send("POST /metrics HTTP/1.1\r\n" + piece)
+            try? endless.send(String(repeating: "x", count: 200_000))
+            #expect(try !endless.receive().hasPrefix("HTTP/1.1 200 "))
+        }
+        #expect(try await server.scrape().contains("custody_up"))
+        #expect(try slow.receive().isEmpty)
+    }
+
     @Test(arguments: ["9464", "127.0.0.1", ":9464", "::1:9464", "localhost:70000", "[::1]:x"]) func whatIsNoAddress(_ address: String) async throws {
         let installation = try await Installation.ready()
         let refused = try await installation.ctl(["metrics", "--listen", address]).exiting(64)

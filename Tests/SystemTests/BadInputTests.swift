@@ -144,6 +144,36 @@ import Testing
         try await expectServed(daemon)
     }
 
+    /// A million fields in one operation, whichever it is: counted and refused before anybody decodes them. An operation that
+    /// nobody knows is not looked into.
+    @Test func operationsOfAMillionFields() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        func field(_ number: UInt8, _ content: [UInt8]) -> [UInt8] {
+            var length = content.count
+            var bytes = [number << 3 | 2]
+            while length >= 0x80 {
+                bytes.append(UInt8(length & 0x7F | 0x80))
+                length >>= 7
+            }
+            return bytes + [UInt8(length)] + content
+        }
+        let fields = [UInt8](repeating: 0, count: 2_000_000).enumerated().map { $0.offset % 2 == 0 ? 0x78 : $0.element }
+        for number in UInt8(1)...15 {
+            let body = field(1, field(number, fields))
+            try connection.send(RawConnection.header(length: UInt32(body.count), id: UInt32(number)) + body)
+            let answer = try #require(try connection.receive())
+            #expect(answer.id == UInt32(number))
+            if number <= 9 {
+                #expect(answer.response.error.code == ErrorCode.invalidRequest.rawValue, "\(number)")
+                #expect(answer.response.error.message.contains("more fields"), "\(number)")
+            } else {
+                #expect(answer.response.results.first?.error.code == ErrorCode.unknownOperation.rawValue, "\(number)")
+            }
+        }
+        try await expectServed(daemon)
+    }
+
     @Test func halfFramesAndRandomBytes() async throws {
         let daemon = try await RunningDaemon.start()
         let whole = try RawConnection.frame(WireRequest(.wrap([1])), id: 1)
@@ -217,20 +247,5 @@ import Testing
         try comeAndGo(200)
         #expect(try daemon.residentMegabytes() - before < 60, "200 connections of 1 MB each")
         try await expectServed(daemon)
-    }
-}
-
-/// Repeatable random numbers (SplitMix64), so that a failure can be seen again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

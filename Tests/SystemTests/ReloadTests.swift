@@ -76,6 +76,38 @@ import Testing
         #expect(daemon.process.status == nil)
     }
 
+    /// Files that ended a running daemon, when a library read them: by overflowing the stack, or by its own mistakes.
+    @Test(arguments: [
+        (String(repeating: "a.", count: 200_000) + "a = 1", line: 1, says: "column 2: keys with dots are not read"),
+        ("[" + String(repeating: "a.", count: 200_000) + "a]", line: 1, says: "column 1: a header has at most 8 names"),
+        ("a = " + String(repeating: "[", count: 400_000), line: 1, says: "column 13: arrays and inline tables nest at most 8 deep"),
+        ("a = " + String(repeating: "{a=", count: 200_000), line: 1, says: "column 29: arrays and inline tables nest at most 8 deep"),
+        ("x = [ 1,\n # comment\n } ]", line: 3, says: "column 2: a value is expected here, but there is '}'"),
+        ("x = 1\n [\n TOML [", line: 2, says: "column 3: a header names its table"),
+        ("x = 1979-05-27TK", line: 1, says: "column 5: dates and times have no place here"),
+        ("x = 1\n# \u{0}", line: 2, says: "column 3: there is a NUL"),
+        (String(repeating: "#", count: 2_000_000), line: nil, says: "the file has more than 1048576 bytes"),
+    ] as [(String, Int?, String)])
+    func aFileThatIsNoTOMLLeavesTheRulesInForce(_ rules: String, _ line: Int?, _ says: String) async throws {
+        let daemon = try await RunningDaemon.start()
+        try await daemon.withClient { client in
+            let blob = try await client.wrap(SecretBytes([1]), key: "root").blob
+            try daemon.setRules(rules)
+            let before = try String(contentsOfFile: daemon.configurationFile, encoding: .utf8).dropLast(rules.count)
+            let place = line.map { ":\(before.count { $0 == "\n" } + $0): " } ?? ":1: "
+            daemon.process.signal(SIGHUP)
+            try await eventually("the refusal in Status") {
+                let detail = try await client.status().configuration.detail
+                return detail.contains(place + says) || detail.contains(place) && line == nil && detail.contains(says)
+            }
+            await expectError(.server(.configurationInvalid)) { try await client.reload() }
+            _ = try await client.unwrap(blob)
+            try daemon.setRules(RunningDaemon.everything)
+            #expect(try await client.reload().detail.isEmpty)
+        }
+        #expect(daemon.process.status == nil)
+    }
+
     @Test func reloadingNeedsAGrantThatNamesIt() async throws {
         let daemon = try await RunningDaemon.start(rules: """
             [[grant]]

@@ -11,7 +11,7 @@ package struct FileTrust: Sendable {
     private static let sticky = mode_t(S_ISVTX)
 
     /// A file, or a folder of which every name counts.
-    func check(_ info: stat, _ path: String) throws(FileFailure) {
+    package func check(_ info: stat, _ path: String) throws(FileFailure) {
         guard isOwner(info.st_uid) else {
             throw FileFailure(
                 refusing: path,

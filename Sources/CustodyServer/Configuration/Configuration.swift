@@ -4,6 +4,7 @@ import Custody
 import Foundation
 import Logging
 import PKCS11
+import TOML
 
 /// The configuration file of `custodyd`, from which `custodyctl` takes module, token, PIN and socket as well.
 public struct Configuration: Sendable {
@@ -75,21 +76,7 @@ public struct Configuration: Sendable {
     ///   elsewhere is ``overlooked``.
     /// - Throws: ``ConfigurationError`` with every problem, each with its line and what is expected.
     public init(contentsOf path: String, judging parts: Set<String>? = nil) throws(ConfigurationError) {
-        try self.init(try Self.text(path), file: path, judging: parts)
-    }
-
-    private static func text(_ path: String) throws(ConfigurationError) -> String {
-        func refused(_ why: String) -> ConfigurationError { ConfigurationError(problems: [.init(file: path, line: nil, message: why)]) }
-        let bytes: [UInt8]
-        do throws(FileFailure) {
-            bytes = try TrustedFile.read(path)
-        } catch {
-            guard let code = error.code else { throw refused("is not trusted: \(error)") }
-            throw refused("can't be read: \(String(cString: strerror(code))); name another with --config")
-        }
-        do throws(NotUTF8) { return try String(strictUTF8: bytes) } catch {
-            throw refused("can't be read: \(error); name another with --config")
-        }
+        try self.init(ConfigurationFile.read(path), file: path, judging: parts)
     }
 
     /// - Parameters:
@@ -97,11 +84,15 @@ public struct Configuration: Sendable {
     ///   - file: Its path: relative paths in it start from its folder.
     ///   - parts: What of it has to be right; nil for all of it.
     public init(_ text: String, file: String, judging parts: Set<String>? = nil) throws(ConfigurationError) {
+        try self.init(Array(text.utf8), file: file, judging: parts)
+    }
+
+    /// - Parameter content: The content of the file, which may be no text.
+    public init(_ content: [UInt8], file: String, judging parts: Set<String>? = nil) throws(ConfigurationError) {
         self.file = file
-        digest = hexadecimal(Array(SHA256.hash(data: Array(text.utf8))))
-        let document = try TOMLDocument(text, file: file)
-        let problems = ProblemList(file: file, document: document)
-        let root = TableReader(document.table, path: "", problems: problems)
+        digest = hexadecimal(Array(SHA256.hash(data: content)))
+        let problems = ProblemList(file: file)
+        let root = TableReader(try Self.document(content, file), problems: problems)
         let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
         func absolute(_ path: String) -> String { path.hasPrefix("/") ? path : folder + "/" + path }
 
@@ -131,6 +122,14 @@ public struct Configuration: Sendable {
         let judged = mistakes.filter { mistake in parts?.contains(where: mistake.touches) ?? true }
         guard judged.isEmpty else { throw ConfigurationError(problems: judged) }
         overlooked = mistakes
+    }
+
+    private static func document(_ content: [UInt8], _ file: String) throws(ConfigurationError) -> TOMLTable {
+        do throws(TOMLError) {
+            return try TOMLDocument.read(content)
+        } catch {
+            throw ConfigurationError(problems: [.init(file: file, line: error.line, column: error.column, message: error.message)])
+        }
     }
 
     private static func exceptions(_ keys: TableReader) -> Set<KeyName> {

@@ -1,17 +1,30 @@
-import TOMLKit
+import TOML
 
 /// Reads one table of the configuration, key by key; what is wrong is collected, not thrown, so that a person sees all of
 /// it at once. A key that nobody asked for is a mistake too.
 final class TableReader {
     let path: String
-    private let table: TOMLTable
+    /// nil for one that is not there.
+    private let table: TOMLTable?
+    /// Where what concerns the table as a whole is told: its own line, or of the nearest thing around it that has one.
+    private let line: Int?
     private let problems: ProblemList
     private var known: Set<String> = []
 
-    init(_ table: TOMLTable, path: String, problems: ProblemList) {
+    /// - Parameter document: The whole file, which as a whole has no line.
+    init(_ document: TOMLTable, problems: ProblemList) {
+        table = document
+        path = ""
+        line = nil
+        self.problems = problems
+    }
+
+    /// - Parameter key: In the table around it.
+    private init(_ table: TOMLTable?, _ key: String, path: String, in parent: TableReader) {
         self.table = table
         self.path = path
-        self.problems = problems
+        line = table?.line ?? parent.line(of: key)
+        problems = parent.problems
     }
 
     func string(_ key: String, expected: String = "a string", default fallback: String? = nil) -> String? {
@@ -19,19 +32,19 @@ final class TableReader {
     }
 
     func bool(_ key: String, default fallback: Bool) -> Bool {
-        read(key, "true or false", fallback) { $0.bool } ?? fallback
+        read(key, "true or false", fallback) { $0.boolean } ?? fallback
     }
 
     func int(_ key: String, in range: ClosedRange<Int>, default fallback: Int) -> Int {
         let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
-        return read(key, expected, fallback) { value in value.int.flatMap { range.contains($0) ? $0 : nil } } ?? fallback
+        return read(key, expected, fallback) { value in value.integer.flatMap { range.contains($0) ? $0 : nil } } ?? fallback
     }
 
     /// A whole number does for it as well.
     func double(_ key: String, in range: ClosedRange<Double>, default fallback: Double) -> Double {
         let expected = "a number from \(range.lowerBound) to \(range.upperBound)"
         return read(key, expected, fallback) { value in
-            (value.double ?? value.int.map(Double.init)).flatMap { range.contains($0) ? $0 : nil }
+            (value.float ?? value.integer.map(Double.init)).flatMap { range.contains($0) ? $0 : nil }
         } ?? fallback
     }
 
@@ -44,7 +57,7 @@ final class TableReader {
     func strings(_ key: String, expected: String = "an array of strings", default fallback: [String]? = nil) -> [String]? {
         read(key, expected, fallback) { value in
             guard let array = value.array else { return nil }
-            let strings = array.compactMap { $0.string }
+            let strings = array.compactMap(\.string)
             return strings.count == array.count ? strings : nil
         }
     }
@@ -53,9 +66,9 @@ final class TableReader {
         read(key, "a table of strings, such as { name = \"value\" }", [:]) { value in
             guard let table = value.table else { return nil }
             var strings: [String: String] = [:]
-            for name in table.keys {
-                guard let string = table[name]?.string else { return nil }
-                strings[name] = string
+            for entry in table.entries {
+                guard let string = entry.value.string else { return nil }
+                strings[entry.key] = string
             }
             return strings
         } ?? [:]
@@ -63,48 +76,60 @@ final class TableReader {
 
     /// A sub-table; an empty one if it is not there.
     func table(_ key: String) -> TableReader {
-        let sub = read(key, "a table, [\(join(key))]", TOMLTable()) { $0.table } ?? TOMLTable()
-        return TableReader(sub, path: join(key), problems: problems)
+        let sub = optional(key) { read($0, "a table, [\(join($0))]", nil) { $0.table } }
+        return TableReader(sub, key, path: join(key), in: self)
     }
 
     /// An array of tables.
     func tables(_ key: String) -> [TableReader] {
-        let array = read(key, "tables, [[\(join(key))]]", TOMLArray()) { $0.array } ?? TOMLArray()
+        let array = read(key, "tables, [[\(join(key))]]", []) { $0.array } ?? []
         return array.enumerated().compactMap { index, value in
             let path = "\(join(key))[\(index)]"
             guard let table = value.table else {
-                problems.add(path, "\(key) must be tables, [[\(join(key))]]")
+                problems.add(line(of: key), path, "\(key) must be tables, [[\(join(key))]]")
                 return nil
             }
-            return TableReader(table, path: path, problems: problems)
+            return TableReader(table, key, path: path, in: self)
         }
     }
 
-    func has(_ key: String) -> Bool { table[key] != nil }
+    func has(_ key: String) -> Bool { table?.entry(key) != nil }
 
-    func problem(_ key: String, _ message: String) { problems.add(join(key), message) }
+    /// - Parameter key: What it is about; empty for the table as a whole.
+    func problem(_ key: String, _ message: String) {
+        if key.isEmpty { problems.add(line, path, message) } else { problems.add(line(of: key), join(key), message) }
+    }
 
-    /// Where the table stands, such as `custody.toml:14`, or `custody.toml:5 (grant 2)` if it has no line of its own.
-    var place: String { problems.place(path) }
+    /// Where the table stands, such as `custody.toml:14`, or `custody.toml:5 (grant 2)` if it may share its line with others.
+    var place: String {
+        let place = problems.place(line)
+        let parts = path.split { "[]".contains($0) }
+        guard table?.isInline == true, parts.count == 2, let index = Int(parts[1]) else { return place }
+        return "\(place) (\(parts[0]) \(index + 1))"
+    }
 
     /// Reports the keys that were not asked for.
     func finish() {
-        for key in table.keys where !known.contains(key) {
-            let list = known.sorted().joined(separator: ", ")
-            problems.add(join(key), "'\(key)' is not known here; known are \(list)")
+        let strangers = table?.entries.filter { !known.contains($0.key) } ?? []
+        guard !strangers.isEmpty else { return }
+        let list = known.sorted().joined(separator: ", ")
+        for entry in strangers {
+            problems.add(entry.line, join(entry.key), "'\(entry.key)' is not known here; known are \(list)")
         }
     }
 
-    private func read<T>(_ key: String, _ expected: String, _ fallback: T?, _ convert: (any TOMLValueConvertible) -> T?) -> T? {
+    private func read<T>(_ key: String, _ expected: String, _ fallback: T?, _ convert: (TOMLValue) -> T?) -> T? {
         known.insert(key)
-        guard let value = table[key] else {
-            if fallback == nil { problems.add(path, "'\(key)' is missing; expected is \(expected)") }
+        guard let value = table?[key] else {
+            if fallback == nil { problems.add(line, path, "'\(key)' is missing; expected is \(expected)") }
             return fallback
         }
         if let converted = convert(value) { return converted }
-        problems.add(join(key), "'\(key)' must be \(expected)")
+        problem(key, "'\(key)' must be \(expected)")
         return fallback
     }
+
+    private func line(of key: String) -> Int? { table?.entry(key)?.line ?? line }
 
     private func join(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
 }
@@ -112,24 +137,16 @@ final class TableReader {
 /// Collects what is wrong, with its place.
 final class ProblemList {
     private let file: String
-    private let document: TOMLDocument
     private(set) var problems: [ConfigurationError.Problem] = []
 
-    init(file: String, document: TOMLDocument) {
-        self.file = file
-        self.document = document
+    init(file: String) { self.file = file }
+
+    func add(_ line: Int?, _ path: String, _ message: String) {
+        problems.append(.init(file: file, line: line, message: message, path: path))
     }
 
-    func add(_ path: String, _ message: String) {
-        problems.append(.init(file: file, line: document.line(of: path), message: message, path: path))
-    }
-
-    func place(_ path: String) -> String {
+    func place(_ line: Int?) -> String {
         let name = file.split(separator: "/").last.map(String.init) ?? file
-        let place = document.line(of: path).map { "\(name):\($0)" } ?? name
-        // Tables such as `grant = [{ ... }, { ... }]` share a line.
-        let parts = path.split { "[]".contains($0) }
-        guard !document.hasLine(path), parts.count == 2, let index = Int(parts[1]) else { return place }
-        return "\(place) (\(parts[0]) \(index + 1))"
+        return line.map { "\(name):\($0)" } ?? name
     }
 }

@@ -17,7 +17,9 @@ struct AuditVerifyCommand: ParsableCommand {
 
             Compressed files come by a pipe, oldest first; so does the journal:
               zcat audit.jsonl.2.gz audit.jsonl.1.gz | custodyctl audit verify - /var/log/custody/audit.jsonl
-              journalctl -u custodyd -o cat | custodyctl audit verify -
+              journalctl _SYSTEMD_UNIT=custodyd.service _UID="$(id -u custody)" SYSLOG_IDENTIFIER=custody-audit --all -o cat \
+                | custodyctl audit verify -
+            The fields with an underscore are journald's own word on who sent a line: any program can send under a name.
 
             Exit codes: 0 whole; 1 not whole, the first bad line is named; 69 the token is not available; 77 a PIN or file \
             was refused; 78 the configuration is wrong.

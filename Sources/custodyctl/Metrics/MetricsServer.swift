@@ -37,18 +37,22 @@ struct MetricsServer {
     /// - Parameter onListening: Told the address that it listens on.
     func run(onListening: (String) -> Void) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let limit = ConnectionLimit()
         let scrape = scrape
         do {
+            // Of the one event loop that there is.
+            let connections = try await MetricsConnections.open(on: group.next()).get()
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .serverChannelOption(.backlog, value: 1_024)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         let pipeline = channel.pipeline.syncOperations
-                        try pipeline.addHandler(limit.handler)
-                        try pipeline.addHandler(IdleStateHandler(allTimeout: .seconds(60)))
-                        try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-                        try pipeline.addHandler(MetricsRequestHandler(scrape))
+                        let connection = MetricsConnection(connections.value)
+                        try pipeline.addHandler(connection)
+                        try pipeline.configureHTTPServerPipeline(
+                            withErrorHandling: true, withOutboundHeaderValidation: true, withEncoderConfiguration: .init(),
+                            withDecoderLimitConfiguration: Self.headerLimits)
+                        try pipeline.addHandler(MetricsRequestHandler(connection, scrape))
                     }
                 }
                 .bind(host: address.host, port: address.port).get()
@@ -60,83 +64,11 @@ struct MetricsServer {
             throw ToolError("listen-failed", "can't listen on \(address.host):\(address.port): \(error); give another --listen", exit: ToolExit.unavailable)
         }
     }
-}
 
-/// No more connections than a few scrapers need: whoever comes on top is closed.
-private final class ConnectionLimit: Sendable {
-    private static let most = 64
-
-    /// Counts on the one event loop that there is.
-    private final class Handler: ChannelInboundHandler, @unchecked Sendable {  // Unchecked: one event loop uses it.
-        typealias InboundIn = ByteBuffer
-        private var count = 0
-
-        func channelActive(context: ChannelHandlerContext) {
-            count += 1
-            if count > ConnectionLimit.most { return context.close(promise: nil) }
-            context.fireChannelActive()
-        }
-
-        func channelInactive(context: ChannelHandlerContext) {
-            count -= 1
-            context.fireChannelInactive()
-        }
+    /// What a scraper sends has some hundred bytes.
+    private static var headerLimits: NIOHTTPDecoderLimitConfiguration {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        (limits.maxHeaderFieldSize, limits.maxHeaderListSize, limits.maxHeaderFieldCount) = (8_192, 16_384, 64)
+        return limits
     }
-
-    private let shared = Handler()
-    var handler: any ChannelHandler & Sendable { shared }
-}
-
-/// Answers one connection's requests, one after the other.
-private final class MetricsRequestHandler: ChannelInboundHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias OutboundOut = HTTPServerResponsePart
-
-    private let scrape: @Sendable () async -> String
-    private var head: HTTPRequestHead?
-
-    init(_ scrape: @escaping @Sendable () async -> String) { self.scrape = scrape }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch unwrapInboundIn(data) {
-        case .head(let head): self.head = head
-        case .body: break
-        case .end:
-            guard let head else { return }
-            self.head = nil
-            answer(head, context)
-        }
-    }
-
-    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard head.method == .GET || head.method == .HEAD else { return write(.methodNotAllowed, "GET only\n", head, context) }
-        guard head.uri.split(separator: "?").first == "/metrics" else { return write(.notFound, "see /metrics\n", head, context) }
-        let scrape = scrape
-        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        context.eventLoop.makeFutureWithTask { await scrape() }.whenSuccess { text in
-            let (handler, context) = bound.value
-            handler.write(.ok, text, head, context)
-        }
-    }
-
-    private func write(_ status: HTTPResponseStatus, _ text: String, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        guard context.channel.isActive else { return }
-        var headers = HTTPHeaders([
-            ("content-type", status == .ok ? PrometheusText.contentType : "text/plain"), ("content-length", "\(text.utf8.count)"),
-        ])
-        if !head.isKeepAlive { headers.add(name: "connection", value: "close") }
-        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
-        if head.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: text)))), promise: nil) }
-        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-        let closes = !head.isKeepAlive
-        context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in
-            if closes { bound.value.close(promise: nil) }
-        }
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

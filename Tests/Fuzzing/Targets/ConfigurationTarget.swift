@@ -1,32 +1,60 @@
 import Custody
 import CustodyServer
+import TOML
 
 /// The configuration file: taken, or refused with every mistake in its place.
 enum ConfigurationTarget: FuzzTarget {
     static let name = "configuration"
 
     static func run(_ bytes: [UInt8]) throws {
-        // What is not UTF-8 is refused before it is read.
-        guard let text = String(validating: bytes, as: UTF8.self) else { return }
+        let document = try document(bytes)
         let lines = bytes.split(separator: 0x0A, omittingEmptySubsequences: false).count
-        let whole = try read(text, lines, judging: nil)
+        let whole = try read(bytes, lines, judging: nil)
         for parts in [["token", "keys"], ["server.socket"]] as [Set<String>] {
-            let part = try read(text, lines, judging: parts)
+            let part = try read(bytes, lines, judging: parts)
             try require(whole == nil || part != nil, "it is right, but \(parts) of it is wrong")
         }
         if let whole {
+            try require(document != nil, "it is a configuration and no TOML")
             try require(whole.overlooked.isEmpty, "mistakes were overlooked")
-            try require(!bytes.contains(0), "what follows the NUL was overlooked")
             try check(whole)
         }
     }
 
+    /// nil if it is no TOML of ours.
+    private static func document(_ bytes: [UInt8]) throws -> TOMLTable? {
+        let lines = bytes.split(separator: 0x0A, omittingEmptySubsequences: false)
+        let document: TOMLTable
+        do throws(TOMLError) {
+            document = try TOMLDocument.read(bytes)
+        } catch {
+            try require((1...lines.count).contains(error.line) && !error.message.isEmpty, "\(error)")
+            try require((1...lines[error.line - 1].count + 1).contains(error.column), "\(error)")
+            try require(error.message.utf8.count < 1_000, "a mistake of \(error.message.utf8.count) bytes")
+            return nil
+        }
+        try check(document, lines.count, depth: 0)
+        try require(String(validating: bytes, as: UTF8.self) != nil && !bytes.contains(0), "it is no text")
+        return document
+    }
+
+    private static func check(_ table: TOMLTable, _ lines: Int, depth: Int) throws {
+        // Headers and values nest one within the other.
+        try require((1...lines).contains(table.line) && depth <= 2 * TOMLDocument.depthLimit, "a table in line \(table.line), \(depth) deep")
+        for entry in table.entries {
+            try require((1...lines).contains(entry.line) && table[entry.key] != nil, "\(entry)")
+            for value in entry.value.array ?? [entry.value] {
+                if let table = value.table { try check(table, lines, depth: depth + 1) }
+            }
+        }
+    }
+
     /// nil if it was refused.
-    private static func read(_ text: String, _ lines: Int, judging parts: Set<String>?) throws -> Configuration? {
+    private static func read(_ bytes: [UInt8], _ lines: Int, judging parts: Set<String>?) throws -> Configuration? {
         let problems: [ConfigurationError.Problem]
         var configuration: Configuration?
         do throws(ConfigurationError) {
-            let read = try Configuration(text, file: "/etc/custody/custody.toml", judging: parts)
+            let read = try Configuration(bytes, file: "/etc/custody/custody.toml", judging: parts)
             problems = read.overlooked
             configuration = read
         } catch {
@@ -34,7 +62,7 @@ enum ConfigurationTarget: FuzzTarget {
             try require(!problems.isEmpty, "refused without a mistake")
         }
         for problem in problems {
-            try require(!problem.message.isEmpty, "a mistake without words")
+            try require((1...2_000).contains(problem.message.utf8.count), "a mistake without words, or with too many")
             try require(problem.line.map { (1...lines + 1).contains($0) } ?? true, "a mistake in line \(problem.line ?? 0) of \(lines)")
         }
         return configuration

@@ -9,7 +9,12 @@ enum RequestTarget: FuzzTarget {
     static let name = "requests"
 
     static func run(_ bytes: [UInt8]) throws {
+        let shape = try? RequestShape(bytes)
         guard let request = try? WireRequest(serializedBytes: bytes) else { return }
+        if let shape {
+            let parts = request.onBehalfOf.count + request.operations.reduce(0) { $0 + 1 + pairs($1).count }
+            try require(shape.operations == request.operations.count && parts <= 32_768, "\(shape) of \(parts) parts")
+        }
         let again: [UInt8] = try request.serializedBytes()
         try require(try WireRequest(serializedBytes: again) == request, "it changes on the way")
         _ = try labels(request.onBehalfOf)
