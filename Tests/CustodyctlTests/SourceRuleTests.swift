@@ -38,7 +38,7 @@ import Testing
                 // Digits and JSON of our own.
                 "ByteEncoding/Hexadecimal.swift", "TenantStorage/TenantRow.swift",
                 // Looked at before.
-                "Custody/Audit/Reading/AuditLine.swift", "Custody/Keys/KeyName.swift", "ToolSupport/ProcessText.swift", "AWSKMS/Credentials/ProfileFile.swift", "AWSKMS/Wire/RequestBody.swift",
+                "Custody/Audit/Reading/AuditLine.swift", "Custody/Keys/KeyName.swift", "TOML/Parser+Strings.swift", "TOML/Scanner.swift", "ToolSupport/ProcessText.swift", "AWSKMS/Credentials/ProfileFile.swift", "AWSKMS/Wire/RequestBody.swift",
                 // An error's text.
                 "AWSKMS/Wire/ErrorAnswer.swift", "PKCS11/TokenURI.swift", "custodyctl/Setup/HostCommand.swift", "custodyctl/Support/FreshProcess.swift",
                 // For people; what names a token or a key is compared by its bytes, or by an alphabet that has no such character.
