@@ -99,7 +99,7 @@ let package = Package(
         .target(
             name: "AWSKMS",
             dependencies: [
-                "CSystemShim", "MasterKey", "SecureMemory", nioCore, nioHTTP1, nioPosix,
+                "ByteEncoding", "CSystemShim", "MasterKey", "SecureMemory", nioCore, nioHTTP1, nioPosix,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -113,10 +113,10 @@ let package = Package(
             swiftSettings: strict),
 
         // Mains, and what the tools among them share.
-        .target(name: "ToolSupport", dependencies: ["SecureMemory", arguments], swiftSettings: strict),
+        .target(name: "ToolSupport", dependencies: ["ByteEncoding", "CSystemShim", "SecureMemory", arguments], swiftSettings: strict),
         .executableTarget(
             name: "custodyd",
-            dependencies: ["CustodyServer", "CZeroingHeap", arguments, lifecycle, signals, log],
+            dependencies: ["CustodyServer", "CZeroingHeap", "ToolSupport", arguments, lifecycle, signals, log],
             swiftSettings: strict),
         .executableTarget(
             name: "custodyctl",
@@ -136,7 +136,7 @@ let package = Package(
         .executableTarget(
             name: "custody-bench",
             dependencies: [
-                "CustodyClient", "CustodyServer", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CSystemShim",
+                "CustodyClient", "CustodyServer", "CustodyProtocol", "Custody", "PKCS11", "SecureMemory", "CSystemShim", "ToolSupport",
                 nioCore, arguments, .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
@@ -207,7 +207,7 @@ let package = Package(
             dependencies: [
                 "ByteEncoding", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
                 // The programs that the tests start.
-                "custodyd", "custodyctl",
+                "custodyd", "custodyctl", "custody-mek", "custody-bench", "custody-mek-bench",
             ],
             swiftSettings: strict),
         .executableTarget(

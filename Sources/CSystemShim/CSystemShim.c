@@ -114,6 +114,23 @@ int csystem_adopt_listener(int fd, char *path, size_t capacity) {
     return 0;
 }
 
+const char *csystem_environment_entry(size_t index) {
+    if (!environ) return NULL;
+    for (size_t before = 0; before < index; before++) if (!environ[before]) return NULL;
+    return environ[index];
+}
+
+int csystem_open_place(int folder, const char *name) {
+    int fd = openat(folder, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 ? fd : -errno;
+}
+
+long csystem_read_link(int folder, const char *name, void *target, size_t capacity) {
+    ssize_t length = readlinkat(folder, name, target, capacity);
+    if (length < 0) return -errno;
+    return (size_t)length < capacity ? length : -ENAMETOOLONG;
+}
+
 int csystem_accept(int listener) {
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     return fd >= 0 ? fd : -errno;

@@ -6,6 +6,14 @@ extension Daemon {
     /// The service manager's socket, or else one of the daemon's own.
     func listen() throws(ListenError) -> ListeningSocket {
         if let passed = try PassedSocket.take() { return ListeningSocket(passed) }
+        do throws(FileFailure) {
+            _ = try TrustedFolder.containing(configuration.server.socket)
+        } catch {
+            // What is not there, the socket itself tells.
+            if error.code == nil {
+                throw ListenError(description: "clients would not know whom they speak to on \(configuration.server.socket): \(error)")
+            }
+        }
         return try ListeningSocket(path: configuration.server.socket, mode: configuration.server.socketMode)
     }
 
@@ -19,6 +27,14 @@ extension Daemon {
             log.warning(
                 "look-interval-ms under [keys] is above 1000: a rotation or a disabled key counts later than within a second",
                 metadata: ["interval": "\(configuration.keys.lookInterval)"])
+        }
+    }
+
+    /// What is loaded into this process, or decides what is loaded: an error to others, and to who set it up so a warning.
+    func warnOfUntrustedFiles() {
+        let files = [configuration.token.module] + configuration.environment.sorted { $0.key < $1.key }.map(\.value)
+        for trouble in files.filter({ $0.hasPrefix("/") }).compactMap(TrustedFile.trouble) {
+            log.warning("others can change what the daemon loads", metadata: ["cause": "\(trouble)"])
         }
     }
 

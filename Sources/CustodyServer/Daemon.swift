@@ -72,6 +72,7 @@ public struct Daemon: Service, CustomStringConvertible {
             "custodyd is listening",
             metadata: ["version": "\(CustodyRelease.version)", "socket": "\(path)", "audit": "\(configuration.audit.file)"])
         warn(listeningOn: path)
+        warnOfUntrustedFiles()
 
         // Past the bound of hanging calls the daemon is let be restarted.
         await withTaskGroup(of: Void.self) { tasks in

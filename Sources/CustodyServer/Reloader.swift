@@ -64,7 +64,7 @@ final class Reloader: Sendable {
         do throws(ConfigurationError) {
             new = try Configuration(contentsOf: file)
         } catch {
-            throw CustodyError(.configurationInvalid, "nothing was changed: \(error.summary)")
+            throw CustodyError(.configurationInvalid, "nothing was changed: \(error.summary.replacing("\n", with: "; "))")
         }
         let fixed = new.differencesThatNeedRestart(from: current)
         guard fixed.isEmpty else {

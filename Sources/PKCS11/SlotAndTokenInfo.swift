@@ -39,10 +39,14 @@ public struct SlotInfo: Sendable, Hashable {
 /// What the module says of a token (CK_TOKEN_INFO).
 public struct TokenInfo: Sendable, Hashable {
     public let slot: SlotID
+    /// For people: what is no UTF-8 in it has replacement characters, so it names a token to ``isLabelled(_:)`` alone.
     public let label: String
     public let manufacturer: String
     public let model: String
     public let serial: String
+    /// Selects the token by what it has in these fields, byte by byte.
+    public let uri: TokenURI
+    private let labelBytes: [UInt8]
     public let isInitialized: Bool
     public let isLoginRequired: Bool
     public let isUserPINInitialized: Bool
@@ -70,6 +74,9 @@ public struct TokenInfo: Sendable, Hashable {
         manufacturer = padded(info.manufacturerID)
         model = padded(info.model)
         serial = padded(info.serialNumber)
+        labelBytes = unpadded(info.label)
+        uri = TokenURI(
+            label: labelBytes, manufacturer: unpadded(info.manufacturerID), model: unpadded(info.model), serial: unpadded(info.serialNumber))
         isInitialized = flag(CKF_TOKEN_INITIALIZED)
         isLoginRequired = flag(CKF_LOGIN_REQUIRED)
         isUserPINInitialized = flag(CKF_USER_PIN_INITIALIZED)
@@ -91,11 +98,19 @@ public struct TokenInfo: Sendable, Hashable {
     }
 }
 
-/// The text of a fixed-width field that is padded with blanks, never terminated.
-func padded<T>(_ field: T) -> String {
+extension TokenInfo {
+    /// Whether the token has this label and no other that looks like it.
+    public func isLabelled(_ text: String) -> Bool { labelBytes.elementsEqual(text.utf8) }
+}
+
+/// The text of a fixed-width field that is padded with blanks, never terminated; for people.
+func padded<T>(_ field: T) -> String { String(decoding: unpadded(field), as: UTF8.self) }
+
+/// The bytes of such a field.
+func unpadded<T>(_ field: T) -> [UInt8] {
     withUnsafeBytes(of: field) { raw in
         var end = raw.count
         while end > 0, raw[end - 1] == 0x20 || raw[end - 1] == 0 { end -= 1 }
-        return String(decoding: raw[..<end], as: UTF8.self)
+        return Array(raw[..<end])
     }
 }

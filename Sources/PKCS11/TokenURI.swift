@@ -16,20 +16,20 @@ public struct TokenURI: Sendable, Hashable, CustomStringConvertible {
 
     /// A URI for the token of this label.
     public init(label: String) {
-        string = "pkcs11:token=\(Self.escaped(label))"
+        string = "pkcs11:token=\(Self.escaped(label.utf8))"
     }
 
     /// The URI that says everything about a token that does not change with its slot.
-    public init(_ token: TokenInfo) {
-        let parts = [
-            ("token", token.label), ("manufacturer", token.manufacturer), ("model", token.model), ("serial", token.serial),
-        ]
+    public init(_ token: TokenInfo) { self = token.uri }
+
+    init(label: [UInt8], manufacturer: [UInt8], model: [UInt8], serial: [UInt8]) {
+        let parts = [("token", label), ("manufacturer", manufacturer), ("model", model), ("serial", serial)]
         string = "pkcs11:" + parts.filter { !$0.1.isEmpty }.map { "\($0.0)=\(Self.escaped($0.1))" }.joined(separator: ";")
     }
 
-    private static func escaped(_ text: String) -> String {
+    private static func escaped(_ text: some Sequence<UInt8>) -> String {
         var escaped = ""
-        for byte in text.utf8 {
+        for byte in text {
             let isUnreserved = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte)
                 || (0x61...0x7A).contains(byte) || [0x2D, 0x2E, 0x5F, 0x7E].contains(byte)
             let hex = String(byte, radix: 16, uppercase: true)

@@ -47,7 +47,8 @@ extension Value {
     /// A field that the server sent in binary form.
     init(typeID: UInt32, binary: [UInt8]) {
         switch typeID {
-        case TypeID.text, TypeID.name, TypeID.varchar: self = .text(String(decoding: binary, as: UTF8.self))
+        // A server may keep text in no encoding at all (SQL_ASCII): what is none is not taken for another text.
+        case TypeID.text, TypeID.name, TypeID.varchar: self = String(validating: binary, as: UTF8.self).map(Value.text) ?? .bytes(binary)
         case TypeID.bigint, TypeID.integer, TypeID.smallint:
             // The sign comes with the first byte, whatever the width.
             let start: Int64 = (binary.first ?? 0) & 0x80 == 0 ? 0 : -1

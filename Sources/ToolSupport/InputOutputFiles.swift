@@ -39,11 +39,7 @@ package struct InputOutputFiles: ParsableArguments {
 
     package func write(_ bytes: [UInt8]) throws {
         if let output { return try Self.write(bytes, to: output) }
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data(bytes))
-        } catch {
-            throw ToolError("output-failed", "can't write to standard output: \(error.localizedDescription)")
-        }
+        try Output.write(bytes)
     }
 
     /// Writes a whole file or none: a temporary file of mode 0600 beside it is renamed over it.

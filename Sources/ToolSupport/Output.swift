@@ -1,6 +1,7 @@
+import ByteEncoding
 import Foundation
 
-/// What goes to standard output: one JSON document, or text for people.
+/// The one way to standard output and standard error: one JSON document, text for people, or what is for programs.
 package enum Output {
     /// The error of a command that was asked for JSON.
     struct ErrorDocument: Encodable {
@@ -13,7 +14,8 @@ package enum Output {
         let error: Body
 
         init(_ error: ToolError) {
-            self.error = Body(code: error.code, message: error.message, state: error.state, advice: error.advice)
+            let message = ([error.message] + error.others).joined(separator: "\n")
+            self.error = Body(code: error.code, message: message, state: error.state, advice: error.advice)
         }
     }
 
@@ -22,16 +24,35 @@ package enum Output {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(value), as: UTF8.self))
+        try json(document: Array(try encoder.encode(value)))
+    }
+
+    /// Prints a document that is there already. A terminal may show it, so it gets escapes for what could act there.
+    package static func json(document: [UInt8]) throws {
+        try write(Array((VisibleText.escapedJSON(try String(strictUTF8: document)) + "\n").utf8))
     }
 
     /// Prints a line for people at once, also into a pipe.
-    package static func say(_ text: String) {
-        print(Table.printable(text))
-        fflush(nil)
+    package static func say(_ text: DisplayText) { say([text]) }
+
+    /// The same of several lines.
+    package static func say(_ lines: [DisplayText]) {
+        guard !lines.isEmpty else { return }
+        // A reader that went away is no reason to leave work undone.
+        try? FileHandle.standardOutput.write(contentsOf: Data((lines.map(\.text).joined(separator: "\n") + "\n").utf8))
     }
 
-    package static func complain(_ text: String) {
-        try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+    /// Prints a line on standard error.
+    package static func complain(_ text: DisplayText) {
+        try? FileHandle.standardError.write(contentsOf: Data((text.text + "\n").utf8))
+    }
+
+    /// Writes bytes that are for programs, such as a payload, as they are.
+    package static func write(_ bytes: [UInt8]) throws(ToolError) {
+        do {
+            try FileHandle.standardOutput.write(contentsOf: Data(bytes))
+        } catch {
+            throw ToolError("output-failed", "can't write to standard output: \(error.localizedDescription)")
+        }
     }
 }

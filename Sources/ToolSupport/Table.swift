@@ -1,3 +1,5 @@
+import ByteEncoding
+
 /// Aligned columns for people. No colours: the output is the same on a terminal and in a pipe.
 package struct Table {
     private let header: [String]?
@@ -9,12 +11,13 @@ package struct Table {
         self.indent = String(repeating: " ", count: indent)
     }
 
-    package mutating func add(_ cells: String...) { rows.append(cells.map(Self.printable)) }
+    /// Adds a row. Cells are escaped: labels come from the token and contexts from clients, which anybody may have written.
+    package mutating func add(_ cells: String...) { rows.append(cells.map(VisibleText.escaped)) }
 
-    package func show() { for line in lines { print(line) } }
+    package func show() { Output.say(lines) }
 
     /// The lines, each without its line feed.
-    package var lines: [String] {
+    package var lines: [DisplayText] {
         let lines = (header.map { [$0] } ?? []) + rows
         var widths: [Int] = []
         for line in lines {
@@ -30,12 +33,7 @@ package struct Table {
                 // No blanks at the ends of lines.
                 if line[(column + 1)...].contains(where: { !$0.isEmpty }) { text += String(repeating: " ", count: widths[column] - cell.count + 2) }
             }
-            return text
+            return DisplayText(escaped: text)
         }
-    }
-
-    /// Labels come from the token, which anybody may have written: no control characters reach the terminal.
-    package static func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0 != "\n" && $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
     }
 }

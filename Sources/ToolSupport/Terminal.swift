@@ -1,3 +1,4 @@
+import ByteEncoding
 import Glibc
 import SecureMemory
 
@@ -9,7 +10,7 @@ package enum Terminal {
     package static var isInteractive: Bool { isatty(0) == 1 }
 
     /// Asks on /dev/tty without echo; nil if there is no terminal.
-    package static func secret(_ prompt: String) throws(ToolError) -> SecretBytes? {
+    package static func secret(_ prompt: DisplayText) throws(ToolError) -> SecretBytes? {
         guard let bytes = try line(prompt, echo: false) else { return nil }
         defer { bytes.zeroize() }
         guard (1...256).contains(bytes.count) else {
@@ -19,11 +20,16 @@ package enum Terminal {
     }
 
     /// Asks on /dev/tty with echo; nil if there is no terminal.
-    package static func answer(_ prompt: String) throws(ToolError) -> String? {
-        try line(prompt, echo: true).map { String(decoding: $0, as: UTF8.self) }
+    package static func answer(_ prompt: DisplayText) throws(ToolError) -> String? {
+        guard let bytes = try line(prompt, echo: true) else { return nil }
+        do throws(NotUTF8) {
+            return try String(strictUTF8: bytes)
+        } catch {
+            throw .usage("the answer is refused: \(error). Nothing was changed")
+        }
     }
 
-    private static func line(_ prompt: String, echo: Bool) throws(ToolError) -> [UInt8]? {
+    private static func line(_ prompt: DisplayText, echo: Bool) throws(ToolError) -> [UInt8]? {
         let tty = open("/dev/tty", O_RDWR | O_CLOEXEC)
         guard tty >= 0 else { return nil }
         defer { close(tty) }
@@ -33,7 +39,7 @@ package enum Terminal {
         raw.c_lflag &= ~tcflag_t(ICANON | ECHO | ISIG)
         guard tcsetattr(tty, TCSAFLUSH, &raw) == 0 else { return nil }
         defer { tcsetattr(tty, TCSAFLUSH, &before) }
-        put(tty, Array(prompt.utf8))
+        put(tty, Array(prompt.text.utf8))
         defer { put(tty, [0x0A]) }
 
         // Reserved, so that no growth leaves a copy behind.
@@ -54,7 +60,8 @@ package enum Terminal {
             default:
                 guard bytes.count < 512 else { continue }
                 bytes.append(byte)
-                if echo { put(tty, [byte]) }
+                // A key that sends control characters must not act on the screen.
+                if echo { put(tty, byte < 0x20 ? [UInt8(ascii: "?")] : [byte]) }
             }
         }
     }

@@ -4,6 +4,8 @@ package struct ToolError: Error {
     package var code: String
     /// What happened, and mostly what to do next.
     package var message: String
+    /// More of the same kind, a line each, such as the other mistakes in a file.
+    package var others: [String] = []
     /// In which state things were left, and what to do next, where the message does not say so.
     package var state: String?
     package var advice: String?

@@ -2,11 +2,11 @@ import ArgumentParser
 import Glibc
 import SecureMemory
 
-/// How every tool begins and ends.
+/// How every program of this package begins and ends.
 package enum ToolMain {
-    /// Parses the command line, runs the command, and ends the process with the error's code if it failed.
+    /// Refuses what is no text, parses the command line, runs the command, and ends the process with the error's code if it failed.
     ///
-    /// - Parameter translate: Any error that the tool's modules throw.
+    /// - Parameter translate: Any error that the program's modules throw.
     package static func run(_ root: any ParsableCommand.Type, translate: @Sendable (any Error) -> ToolError) async {
         // A module's link to its HSM, or a reader that went away, must not end the process before its work is whole.
         signal(SIGPIPE, SIG_IGN)
@@ -14,6 +14,7 @@ package enum ToolMain {
         if let failure = ProcessHardening.forbidDumps() {
             Output.complain("\(name): core dumps can't be forbidden: \(String(cString: strerror(failure)))")
         }
+        do throws(ToolError) { try ProcessText.check() } catch { report(error, root, name) }
         do {
             var command = try root.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -30,18 +31,24 @@ package enum ToolMain {
         _ error: any Error, _ root: any ParsableCommand.Type, _ name: String, _ translate: @Sendable (any Error) -> ToolError
     ) -> Never {
         if error is ExitCode || error is CleanExit || root.exitCode(for: error) == .success { root.exit(withError: error) }
-        let isUsage = root.exitCode(for: error) == .validationFailure
-        let wantsJSON = CommandLine.arguments.contains("--json")
-        if isUsage, !wantsJSON {
-            // The parser's text with the usage, under the name that all our errors have.
-            Output.complain("\(name): " + root.fullMessage(for: error).trimmingPrefix("Error: "))
-            root.exit(withError: ExitCode(ToolExit.usage))
-        }
-        let failure = isUsage ? ToolError.usage(root.message(for: error)) : translate(error)
+        guard root.exitCode(for: error) == .validationFailure else { report(translate(error), root, name) }
+        let message = root.message(for: error)
+        if wantsJSON { report(.usage(message), root, name) }
+        // The parser's text with the usage, under the name that all our errors have. Arguments stand in its message alone.
+        let whole = String(root.fullMessage(for: error).trimmingPrefix("Error: "))
+        let usage = whole.hasPrefix(message) ? DisplayText(escaped: String(whole.dropFirst(message.count))) : ""
+        Output.complain("\(name): \(message)\(layout: usage)")
+        root.exit(withError: ExitCode(ToolExit.usage))
+    }
+
+    private static func report(_ failure: ToolError, _ root: any ParsableCommand.Type, _ name: String) -> Never {
         if wantsJSON { try? Output.json(Output.ErrorDocument(failure)) }
-        Output.complain("\(name): \(Table.printable(failure.message))")
-        if let state = failure.state { Output.complain("  state: \(Table.printable(state))") }
-        if let advice = failure.advice { Output.complain("  next: \(Table.printable(advice))") }
+        Output.complain("\(name): \(failure.message)")
+        for other in failure.others { Output.complain("\(name): \(other)") }
+        if let state = failure.state { Output.complain("  state: \(state)") }
+        if let advice = failure.advice { Output.complain("  next: \(advice)") }
         root.exit(withError: ExitCode(failure.exitCode))
     }
+
+    private static var wantsJSON: Bool { CommandLine.arguments.contains("--json") }
 }

@@ -2,9 +2,10 @@ import ArgumentParser
 import CustodyServer
 import Foundation
 import Glibc
+import ToolSupport
 
 @main
-struct CustodyBench: ParsableCommand {
+struct CustodyBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "custody-bench",
         abstract: "Measures a running custodyd against direct PKCS#11 calls, interleaved in one run.",
@@ -15,6 +16,8 @@ struct CustodyBench: ParsableCommand {
             run only.
             """,
         subcommands: [Measure.self, SmallestServer.self], defaultSubcommand: Measure.self)
+
+    static func main() async { await ToolMain.run(CustodyBench.self) { ToolError("failed", "\($0)") } }
 }
 
 /// The measurement itself.
@@ -65,7 +68,7 @@ struct Measure: ParsableCommand {
             + (try others.flatMap(otherDaemon))
         let scenarios = all.filter { only.isEmpty || "\($0.name) \($0.callers)".contains(only) }
         for round in 1...max(1, rounds) {
-            FileHandle.standardError.write(Data("round \(round) of \(rounds)\n".utf8))
+            Output.complain("round \(round) of \(rounds)")
             for scenario in scenarios {
                 try scenario.run(milliseconds: milliseconds, key: key, size: size, daemon: pid)
             }

@@ -1,5 +1,6 @@
 import Foundation
 import Histogram
+import ToolSupport
 
 /// The table at the end.
 struct Report {
@@ -9,7 +10,7 @@ struct Report {
     let milliseconds: Int
 
     func write() {
-        print("Wrapping \(size) bytes; \(rounds) rounds of \(milliseconds) ms, scenarios interleaved. Compare within this table only.\n")
+        Output.say("Wrapping \(size) bytes; \(rounds) rounds of \(milliseconds) ms, scenarios interleaved. Compare within this table only.\n")
         let header = ["scenario", "callers", "ops/s", "p50 us", "p99 us", "server CPU us/op", "of direct", "of smallest"]
         var rows = [header]
         for scenario in scenarios {
@@ -34,9 +35,9 @@ struct Report {
                 let padding = String(repeating: " ", count: widths[index] - cell.count)
                 return index == 0 ? cell + padding : padding + cell
             }
-            print(cells.joined(separator: "  "))
+            Output.say("\(cells.joined(separator: "  "))")
         }
-        print("\nops/s: median of the rounds. p50 and p99: of one call, a whole batch where there are batches.")
+        Output.say("\nops/s: median of the rounds. p50 and p99: of one call, a whole batch where there are batches.")
     }
 
     private func median(_ values: [Double]) -> Double {

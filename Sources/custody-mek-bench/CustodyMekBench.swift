@@ -20,6 +20,8 @@ struct CustodyMekBench: AsyncParsableCommand {
             scenario, so that the machine's moods meet all of them alike. Compare figures of one run only.
             """)
 
+    static func main() async { await ToolMain.run(CustodyMekBench.self) { ToolError("failed", "\($0)") } }
+
     @Option(help: "The tenants' database.")
     var database: String
 

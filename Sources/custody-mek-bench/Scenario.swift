@@ -41,7 +41,7 @@ struct Scenario {
     private var rate: Double { perRound.sorted()[perRound.count / 2] }
 
     static func report(_ scenarios: [Scenario], tenants: Int) {
-        print("\(tenants) tenants, each scenario once for each, interleaved in rounds. Compare within this table only.\n")
+        Output.say("\(tenants) tenants, each scenario once for each, interleaved in rounds. Compare within this table only.\n")
         var table = Table(["scenario", "callers", "per second", "p50 us", "p99 us", "of the KMS's call alone"])
         for scenario in scenarios {
             let kms = scenarios.first { $0.name == "decrypt by the KMS" && $0.callers == scenario.callers }
@@ -50,7 +50,7 @@ struct Scenario {
                 microseconds(scenario.latencies.valueAtPercentile(99)), kms.map { String(format: "%.2f", scenario.rate / $0.rate) } ?? "-")
         }
         table.show()
-        print("\nper second: median of the rounds.")
+        Output.say("\nper second: median of the rounds.")
     }
 
     private static func microseconds(_ nanoseconds: UInt64) -> String { String(format: "%.1f", Double(nanoseconds) / 1_000) }

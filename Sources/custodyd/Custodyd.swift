@@ -1,9 +1,9 @@
 import ArgumentParser
 import CustodyServer
 import CZeroingHeap
-import Foundation
 import Logging
 import ServiceLifecycle
+import ToolSupport
 import UnixSignals
 
 @main
@@ -26,20 +26,23 @@ struct Custodyd: AsyncParsableCommand {
     @Flag(name: .long, help: "Check the configuration file and leave.")
     var checkConfig = false
 
+    static func main() async {
+        await ToolMain.run(Custodyd.self) { ToolError("failed", "\($0)") }
+    }
+
     func run() async throws {
         let configuration: Configuration
-        do {
+        do throws(ConfigurationError) {
             configuration = try Configuration(contentsOf: config)
         } catch {
-            FileHandle.standardError.write(Data("\(error)\n".utf8))
-            throw ExitCode(78)
+            for problem in error.problems { Output.complain("\(problem)") }
+            throw ExitCode(ToolExit.configuration)
         }
-        if checkConfig {
-            print("\(config) is in order")
-            return
-        }
+        if checkConfig { return Output.say("\(config) is in order") }
         let journal = JournalLogHandler.isWanted() ? JournalLogHandler(identifier: "custodyd") : nil
-        var log = Logger(label: "custodyd") { label in journal ?? StreamLogHandler.standardError(label: label) as any LogHandler }
+        var log = Logger(label: "custodyd") { label in
+            journal ?? EscapingLogHandler(StreamLogHandler.standardError(label: label)) as any LogHandler
+        }
         log.logLevel = configuration.logLevel
         let services = ServiceGroup(
             configuration: .init(
@@ -49,7 +52,7 @@ struct Custodyd: AsyncParsableCommand {
             try await services.run()
         } catch {
             log.critical("custodyd can't go on", metadata: ["cause": "\(error)"])
-            throw ExitCode(1)
+            throw ExitCode(ToolExit.failed)
         }
     }
 }

@@ -117,6 +117,15 @@ import TestSupport
         #expect(!"\(error)".contains("S3CR3T"))
     }
 
+    /// Of different bytes it would make one region, or one profile. A comment may be in any encoding.
+    @Test func bytesThatAreNoText() throws {
+        for line in ["region = eu", "[profile x", "aws_access_key_id = ID"] {
+            let bytes = Array("# m".utf8) + [0xFC, 0x0A] + Array("[default]\n\(line)".utf8) + [0xFC] + (line.hasPrefix("[") ? Array("]\n".utf8) : [0x0A])
+            #expect { try ProfileFile(bytes) } throws: { ($0 as? ProfileFile.Malformed)?.line == 3 }
+        }
+        #expect(try ProfileFile(Array("# m".utf8) + [0xFC] + Array("\n[default]\nregion = eu\n".utf8))["default"]?["region"]?.text == "eu")
+    }
+
     @Test(arguments: ["role_arn = arn:aws:iam::1:role/x", "sso_session = x", "credential_process = /bin/x"])
     func whatIsNotSupportedIsSaid(_ setting: String) throws {
         let error = try Home(config: "[default]\n\(setting)\n").refusal()

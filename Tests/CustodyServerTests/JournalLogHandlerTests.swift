@@ -40,7 +40,7 @@ import Testing
         log[metadataKey: "connection"] = "7"
         log.warning("token degraded", metadata: ["reason": "two\nlines", "look-interval": "5 s"])
         let fields = try receive()
-        #expect(fields["MESSAGE"] == "token degraded connection=7 look-interval=5 s reason=two\nlines")
+        #expect(fields["MESSAGE"] == "token degraded connection=7 look-interval=5 s reason=two\\nlines", "its text is one line")
         #expect(fields["PRIORITY"] == "4")
         #expect(fields["SYSLOG_IDENTIFIER"] == "custodyd")
         #expect(fields["CUSTODY_EVENT"] == "token degraded")

@@ -23,7 +23,7 @@ import Testing
         manager.sayReady(ServiceStatus(token: .recovering))
         #expect(try socket.receive() == "READY=1\nSTATUS=connecting to the token")
         manager.say(ServiceStatus(token: .unavailable(CustodyError(.tokenUnavailable, "the HSM\ncan't be reached"))))
-        #expect(try socket.receive() == "STATUS=token unavailable, tried again: the HSM can't be reached")
+        #expect(try socket.receive() == "STATUS=token unavailable, tried again: the HSM\\ncan't be reached")
         let locked = ServiceStatus(token: .locked(CustodyError(.tokenLocked, "the token refused the PIN")))
         manager.say(locked)
         // No news.

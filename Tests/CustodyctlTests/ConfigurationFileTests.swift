@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -58,7 +59,7 @@ import Testing
             let reply = try await installation.start(command + ["--config", installation.configurationFile]).exiting(stops ? 78 : otherwise)
             #expect(reply.bytes.isEmpty || !stops)
             #expect(reply.errors.contains(stops ? place : "custodyctl: warning: \(place)"), "\(command): \(reply.errors)")
-            #expect(reply.errors.contains(says), "\(command): \(reply.errors)")
+            #expect(says.isEmpty || reply.errors.contains(says), "\(command): \(reply.errors)")
         }
         if part == .token || part == .syntax {
             let refused = try await installation.refusal("key", "list", exit: 78)
@@ -109,6 +110,60 @@ import Testing
         try installation.directory.write("custody.toml", broken)
         let reply = try await installation.start(["custodyd", "--check-config", "--config", installation.configurationFile]).exiting(78)
         #expect(reply.errors.split(separator: "\n").map { $0.prefix { $0 != " " } } == [3, 12].map { "\(installation.configurationFile):\($0):" })
+    }
+
+    /// Who could write the file could give himself a grant, or have another library loaded.
+    @Test(.enabled(if: getuid() == 0, "only root can give a file away"))
+    func itIsSomebodyElses() async throws {
+        let installation = try await Installation()
+        let file = installation.configurationFile
+        for (change, says) in [("chmod 666", "chmod go-w \(file)"), ("chmod 620", "chmod go-w \(file)"), ("chown 64105", "belongs to uid 64105")] {
+            _ = try await installation.start(["/bin/sh", "-ec", "chown 0 \(file); chmod 600 \(file); \(change) \(file)"]).exiting()
+            for command in [["custodyd", "--check-config"], ["custodyd"], ["custodyctl", "key", "list"], ["custodyctl", "policy", "show"]] {
+                let reply = try await installation.start(command + ["--config", file]).exiting(78)
+                #expect(reply.errors.contains("\(file): is not trusted: ") && reply.errors.contains(says), "\(reply.errors)")
+            }
+        }
+        // Whoever it belongs to may use it, and so may others if it is root's.
+        chmod(installation.directory.path, 0o711)
+        try FileManager.default.copyItem(atPath: "\(Products.directory)/custodyd", toPath: installation.directory.file("custodyd"))
+        for owner in [64_105, 0] {
+            _ = try await installation.start(["/bin/sh", "-ec", "chown \(owner) \(file); chmod 644 \(file)"]).exiting()
+            let command = ["setpriv", "--reuid=64105", "--regid=64105", "--clear-groups", "./custodyd", "--check-config", "--config", file]
+            _ = try await installation.start(command).exiting()
+        }
+    }
+
+    /// Who could put another socket, log or state directory in the place of the daemon's could take its part.
+    @Test func placesOfOthers() async throws {
+        let installation = try await Installation()
+        let good = String(decoding: try installation.content("custody.toml"), as: UTF8.self)
+        let open = installation.directory.file("open")
+        _ = try await installation.start(["/bin/sh", "-ec", "mkdir -m 777 open; mkdir -m 700 open/below; ln -s open/below link"]).exiting()
+        for (from, to) in [
+            ("socket = \"s\"", "socket = \"open/s\""), ("socket = \"s\"", "socket = \"link/s\""), ("file = \"audit.jsonl\"", "file = \"open/audit.jsonl\""),
+            ("file = \"audit.jsonl\"", "file = \"open/below/audit.jsonl\""), ("directory = \"state\"", "directory = \"open/state\""),
+            ("directory = \"state\"", "directory = \"open\""),
+        ] {
+            try installation.directory.write("custody.toml", good.replacing(from, with: to))
+            let reply = try await installation.start(["custodyd", "--config", installation.configurationFile]).exiting(1)
+            #expect(reply.errors.contains("\(open) ") && reply.errors.contains("-w \(open)"), "\(to): \(reply.errors)")
+        }
+        #expect(!FileManager.default.fileExists(atPath: open + "/s") && !FileManager.default.fileExists(atPath: open + "/below/audit.jsonl"))
+    }
+
+    /// A library that others can change is the operator's to judge.
+    @Test func aLibraryOfOthers() async throws {
+        let installation = try await Installation.ready()
+        let daemon = try await installation.startDaemon()
+        #expect(!daemon.process.errors.contains("others can change what the daemon loads"), "\(daemon.process.errors)")
+        try await daemon.stop()
+        chmod(installation.directory.file("softhsm2.conf"), 0o666)
+        let warned = try await installation.startDaemon()
+        #expect(warned.process.errors.contains("others can change what the daemon loads"), "\(warned.process.errors)")
+        try await warned.stop()
+        let checks = try await installation.json("doctor")["checks"].array.filter { $0["id"] == "module" }
+        #expect(checks.map { $0["level"] } == ["ok", "warn"])
     }
 
     @Test func inOrder() async throws {

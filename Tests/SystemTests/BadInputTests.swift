@@ -114,6 +114,36 @@ import Testing
         #expect(try connection.receive()?.response.results.first?.wrapped.blob.isEmpty == false)
     }
 
+    /// Bytes that are no text are no context, whoever made the frame: they would be another tenant's by repair.
+    @Test func textThatIsNone() async throws {
+        let daemon = try await RunningDaemon.start()
+        let connection = try RawConnection(daemon.socket)
+        func body(_ operation: WireOperation, _ replacement: [UInt8]) throws -> [UInt8] {
+            let whole = Array(try WireRequest(operation).serializedBytes() as [UInt8])
+            let marker = Array("MARK".utf8)
+            let start = try #require((0...(whole.count - marker.count)).first { whole[$0..<$0 + marker.count].elementsEqual(marker) })
+            return whole[..<start] + replacement + whole[(start + marker.count)...]
+        }
+        let operations: [(String, WireOperation)] = [
+            ("a context's value", .wrap([1], context: [("tenant", "mMARKller")])), ("a context's key", .wrap([1], context: [("MARK", "acme")])),
+            ("a key's name", .wrap([1], key: "rMARK")),
+        ]
+        for (index, (name, operation)) in operations.enumerated() {
+            for bytes in [[0xFC, 0x61, 0x61, 0x61], [0xC3, 0x28, 0x61, 0x61], [0xED, 0xA0, 0x80, 0x61], [0x61, 0x61, 0xC0, 0x80]] as [[UInt8]] {
+                let body = try body(operation, bytes)
+                try connection.send(RawConnection.header(length: UInt32(body.count), id: UInt32(index)) + body)
+                let answer = try #require(try connection.receive())
+                #expect(answer.response.error.code == ErrorCode.invalidRequest.rawValue, "\(name) \(bytes)")
+                #expect(answer.response.results.isEmpty)
+            }
+            // The same with text is an operation like others: a replacement character that a client means is one.
+            let valid = try body(operation, [0xEF, 0xBF, 0xBD, 0x61])
+            try connection.send(RawConnection.header(length: UInt32(valid.count), id: 9) + valid)
+            #expect(try connection.receive()?.response.hasError == false, "\(name)")
+        }
+        try await expectServed(daemon)
+    }
+
     /// A million fields in one operation, whichever it is: counted and refused before anybody decodes them. An operation that
     /// nobody knows is not looked into.
     @Test func operationsOfAMillionFields() async throws {

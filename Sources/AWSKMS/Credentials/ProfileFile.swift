@@ -1,3 +1,4 @@
+import ByteEncoding
 import Foundation
 import SecureMemory
 
@@ -35,6 +36,7 @@ struct ProfileFile {
         for (index, raw) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             let line = Self.trimmed(Self.withoutComment(raw))
             guard let first = line.first else { continue }
+            guard NotUTF8.first(in: line) == nil else { throw Malformed(line: index + 1, why: "it is not UTF-8 text") }
             if first == UInt8(ascii: "[") {
                 guard line.last == UInt8(ascii: "]") else { throw Malformed(line: index + 1, why: "the section's ] is missing") }
                 let name = Self.sectionName(line.dropFirst().dropLast())

@@ -53,6 +53,16 @@ int csystem_journal_send(int fd, const char *path, const void *fields, size_t le
 /// Returns 0, or the errno.
 int csystem_notify(const char *path, const char *message, size_t length);
 
+/// An entry `NAME=value` of the process' environment, as its bytes are; NULL past the last one.
+const char *csystem_environment_entry(size_t index);
+
+/// A folder as a place to look up names in (O_PATH), which needs no right to read it; a symbolic link is not followed.
+/// Returns the descriptor, or a negative errno.
+int csystem_open_place(int folder, const char *name);
+
+/// Puts what a symbolic link leads to into `target`, ended by a zero. Returns its length, or a negative errno.
+long csystem_read_link(int folder, const char *name, void *target, size_t capacity);
+
 /// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK. Returns the descriptor, or a negative errno.
 int csystem_accept(int listener);
 

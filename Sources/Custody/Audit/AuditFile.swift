@@ -18,11 +18,17 @@ final class AuditFile: Sendable {
     /// A device, such as /dev/full, has no size and no lines to be found again.
     let isRegular: Bool
     let descriptor: Int32
+    private let folder: TrustedFolder
 
     /// Opens it, or creates it with mode 0600.
     init(_ path: String) throws(AuditFailure) {
+        do {
+            folder = try TrustedFolder.containing(path)
+        } catch {
+            throw AuditFailure("\(path): \(error)")
+        }
         // Without O_NONBLOCK a pipe in its place would hold the daemon up for as long as nobody reads from it.
-        let descriptor = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
+        let descriptor = openat(folder.descriptor, AtomicFile.name(of: path), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard descriptor >= 0 else { throw AuditFailure(path, errno: errno) }
         self.path = path
         self.descriptor = descriptor
@@ -31,6 +37,9 @@ final class AuditFile: Sendable {
         identity = Identity(status)
         isRegular = status.st_mode & S_IFMT == S_IFREG
         guard isKnown else { throw AuditFailure(path, errno: errno) }
+        if isRegular {
+            do { try FileTrust().check(status, path) } catch { throw AuditFailure(error.description) }
+        }
         // Two daemons' lines in one file would make no sense of either's; the lock goes with the descriptor.
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             throw AuditFailure("another daemon writes the audit log \(path); stop it or set another `audit.file`")
@@ -98,7 +107,7 @@ final class AuditFile: Sendable {
     func syncFolder() throws(AuditFailure) {
         guard isRegular else { return }
         do {
-            try AtomicFile.sync(folder: AtomicFile.folder(of: path))
+            try folder.sync()
         } catch {
             throw AuditFailure(error.description)
         }

@@ -71,7 +71,7 @@ final class TokenLink: Sendable {
         for attempt in 1...3 {
             do throws(PKCS11Error) {
                 let present = try module.tokenInfo(token.slot)
-                if present.serial == token.serial, present.label == token.label { return }
+                if present.uri == token.uri { return }
                 failure = PKCS11Error(.getTokenInfo, .tokenNotRecognized)
             } catch {
                 failure = error

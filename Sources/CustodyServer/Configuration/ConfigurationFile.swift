@@ -1,3 +1,4 @@
+import Custody
 import Glibc
 import TOML
 
@@ -16,6 +17,9 @@ enum ConfigurationFile {
         guard fstat(descriptor, &status) == 0 else { throw failed() }
         if status.st_mode & S_IFMT == S_IFDIR { throw refused(String(cString: strerror(EISDIR))) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw refused("it is no regular file") }
+        do throws(FileFailure) { try FileTrust().check(status, path) } catch {
+            throw ConfigurationError(problems: [.init(file: path, line: nil, message: "is not trusted: \(error)")])
+        }
         var content: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         // One byte more than is taken shows that there is too much.

@@ -1,3 +1,4 @@
+import ByteEncoding
 import CSystemShim
 import Foundation
 import Glibc
@@ -97,7 +98,7 @@ public struct JournalLogHandler: LogHandler {
             .merging(event.metadata ?? [:]) { $1 }
             .map { (key: $0.key, value: "\($0.value)") }
             .sorted { $0.key < $1.key }
-        let text = ([event.message.description] + all.map { "\($0.key)=\($0.value)" }).joined(separator: " ")
+        let text = ([VisibleText.escaped(event.message.description)] + all.map { "\($0.key)=\(VisibleText.escaped($0.value))" }).joined(separator: " ")
         journal.send(
             [
                 ("MESSAGE", text), ("PRIORITY", "\(event.level.journalPriority)"), ("SYSLOG_IDENTIFIER", identifier),

@@ -1,3 +1,4 @@
+import ByteEncoding
 import CSystemShim
 import Glibc
 
@@ -30,7 +31,11 @@ struct PassedSocket: Equatable {
             throw ListenError(
                 description: "what the service manager passes as '\(name)' is not a listening Unix stream socket; give the socket unit one ListenStream= with a path")
         }
-        return PassedSocket(descriptor: descriptor, path: String(decoding: path.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+        do throws(NotUTF8) {
+            return PassedSocket(descriptor: descriptor, path: try String(strictUTF8: path.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))))
+        } catch {
+            throw ListenError(description: "the path of the socket that the service manager passes is refused: \(error)")
+        }
     }
 
     /// Which of so many descriptors is the one; whoever passes one only need not name it.

@@ -1,3 +1,4 @@
+import ByteEncoding
 import Custody
 import PKCS11
 
@@ -17,7 +18,7 @@ struct ServiceStatus {
         case .locked(let error): "token locked, an operator must act: \(error.message)"
         case .unavailable(let error): "token unavailable, tried again: \(error.message)"
         }
-        return text.replacing("\n", with: " ").replacing("\u{0}", with: " ")
+        return VisibleText.escaped(text)
     }
 
     private var activity: String {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteEncoding
 import Foundation
 import MasterKey
 import SecureMemory
@@ -20,10 +21,16 @@ struct DecryptCommand: AsyncParsableCommand {
     @OptionGroup var opening: OpeningOptions
     @OptionGroup var services: ServiceOptions
 
+    private static func text(_ input: [UInt8]) throws(ToolError) -> String {
+        do throws(NotUTF8) { return try String(strictUTF8: input) } catch {
+            throw ToolError("sealed-data-malformed", "the input is no sealed data: \(error)")
+        }
+    }
+
     func run() async throws {
         let name = try tenant.tenant()
         let input = try data.read()
-        let sealed = try input.starts(with: SealedData.magic) ? SealedData(input) : SealedData(text: String(decoding: input, as: UTF8.self))
+        let sealed = try input.starts(with: SealedData.magic) ? SealedData(input) : SealedData(text: Self.text(input))
         let plaintext = try await services.withMasterKey(of: name, opening) { try $0.open(sealed, associatedData: data.associatedData.utf8) }
         let bytes = plaintext.exposed()
         defer { bytes.zeroize() }

@@ -84,7 +84,7 @@ struct AcceptCommand: AsyncParsableCommand {
             } catch {
                 guard error.concernsTenantOnly else { throw error }
                 document.failed.append(.init(tenant: name.description, code: error.code.rawValue, message: error.message))
-                Output.complain("custody-mek: \(Table.printable(error.description))")
+                Output.complain("custody-mek: \(error.description)")
             }
         }
     }
@@ -105,7 +105,7 @@ struct AcceptCommand: AsyncParsableCommand {
     }
 
     private static func confirm(_ record: TenantRecord, _ pins: TenantPins, _ confirmation: String?) throws(MasterKeyError) {
-        var warning = """
+        var warning: DisplayText = """
             tenant '\(record.tenant)': MEK \(record.masterKeyID), encrypted by \(record.layers), KMS key \(record.kmsKey), changed \(TenantView.text(record.changedAt))
 
             """
@@ -114,12 +114,12 @@ struct AcceptCommand: AsyncParsableCommand {
         } catch {
             guard error.code != .pinsUnusable else { throw error }
             // A row without a tag is no older one.
-            if record.tag != nil || error.code != .rowOutdated { warning += "WARNING: \(error.message)\n" }
+            if record.tag != nil || error.code != .rowOutdated { warning = warning + "WARNING: \(error.message)\n" }
         }
-        guard confirmation == nil else { return Output.complain(Table.printable(warning)) }
+        guard confirmation == nil else { return Output.complain(warning) }
         let typed: String?
         do throws(ToolError) {
-            typed = try Terminal.answer(Table.printable(warning + "Type the tenant's name to vouch for it: "))
+            typed = try Terminal.answer(warning + "Type the tenant's name to vouch for it: ")
         } catch {
             throw MasterKeyError(.cancelled, error.message)
         }

@@ -44,10 +44,11 @@ struct ChangeOptions: ParsableArguments {
     /// Asks whoever is at the terminal; false if nobody is.
     private static func confirm(_ changes: [ChangedChoice], _ tenant: TenantName) throws(MasterKeyError) -> Bool {
         guard Terminal.isInteractive else { return false }
-        let list = changes.map { "  begun with \($0.begun), now told \($0.asked)\n" }.joined()
-        let question = "The unfinished operation of tenant '\(tenant)' would change:\n\(list)Type the tenant's name to have it so: "
+        let list = changes.map { "  begun with \($0.begun), now told \($0.asked)\n" as DisplayText }.joined()
+        let question: DisplayText =
+            "The unfinished operation of tenant '\(tenant)' would change:\n\(layout: list)Type the tenant's name to have it so: "
         do throws(ToolError) {
-            return try Terminal.answer(Table.printable(question)).map { $0.utf8.elementsEqual(tenant.description.utf8) } ?? false
+            return try Terminal.answer(question).map { $0.utf8.elementsEqual(tenant.description.utf8) } ?? false
         } catch {
             throw MasterKeyError(.cancelled, error.message)
         }
@@ -72,12 +73,12 @@ struct ChangeOptions: ParsableArguments {
         let outcome = try await change.run(request)
         let view = TenantView(outcome.record)
         if json { return try Output.json(Document(result: outcome.result.rawValue, tenant: view, notes: outcome.notes)) }
-        let title =
+        let title: DisplayText =
             switch outcome.result {
             case .done: "done: tenant \(request.tenant) is changed"
             case .alreadyDone: "nothing to do: tenant \(request.tenant) was enabled already"
             }
-        try view.print(json: false, title)
+        try view.show(json: false, title)
         for note in outcome.notes { Output.say("note: \(note)") }
     }
 }

@@ -55,7 +55,7 @@ struct EnableCommand: AsyncParsableCommand {
             !retires
             ? "KMS key \(record.kmsKey) is left as it is: old backups of the database stay readable by the KMS alone."
             : "KMS key \(record.kmsKey) stops working at once, if no other tenant here uses it, and is erased in \(days) days; whatever else it encrypts dies with it (--keep-old-key leaves it)."
-        let warning = """
+        let warning: DisplayText = """
             This encrypts the MEK of tenant '\(record.tenant)' under root key '\(rootKey)' of the user's HSM.
               1. Whoever removes the root key makes all data of the tenant unreadable, for ever. Nobody can bring them back.
               2. There is no way back to the KMS alone.
@@ -63,7 +63,7 @@ struct EnableCommand: AsyncParsableCommand {
 
             """
         guard confirmation == nil else { return Output.complain(warning) }
-        guard Terminal.isInteractive, let typed = try Terminal.answer(Table.printable(warning + "Type the tenant's name to go on: ")) else {
+        guard Terminal.isInteractive, let typed = try Terminal.answer(warning + "Type the tenant's name to go on: ") else {
             throw ToolError.usage(
                 "nobody is at the terminal to type the tenant's name; --yes-i-understand \(record.tenant) stands for it. Nothing was changed")
         }

@@ -72,7 +72,7 @@ struct RewrapCommand: AsyncParsableCommand {
                 document.notEnabled.append(name.description)
             } catch let error as MasterKeyError where error.concernsTenantOnly {
                 document.failed.append(.init(tenant: name.description, code: error.code.rawValue, message: error.message))
-                Output.complain("custody-mek: \(Table.printable(error.description))")
+                Output.complain("custody-mek: \(error.description)")
             }
         }
     }

@@ -20,7 +20,7 @@ struct TrustOptions: ParsableArguments {
         do throws(MasterKeyError) {
             return try TenantPins(directory: state + "/custody-mek", of: database)
         } catch {
-            Output.complain("custody-mek: nothing is remembered of tenants, name a folder by --pins or CUSTODY_MEK_PINS: \(Table.printable(error.message))")
+            Output.complain("custody-mek: nothing is remembered of tenants, name a folder by --pins or CUSTODY_MEK_PINS: \(error.message)")
             return TenantPins()
         }
     }

@@ -23,7 +23,7 @@ struct CreateCommand: AsyncParsableCommand {
             let pins = try trust.pins(of: database)
             return try await kms.withKMS { kms in
                 let record = try await Registration(database: database, kms: kms, pins: pins).create(name, underKMSKey: kmsKey)
-                try TenantView(record).print(json: common.json, "made tenant \(name)")
+                try TenantView(record).show(json: common.json, "made tenant \(name)")
             }
         }
     }

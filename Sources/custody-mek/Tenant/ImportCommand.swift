@@ -39,7 +39,7 @@ struct ImportCommand: AsyncParsableCommand {
             return try await kms.withKMS { kms in
                 let record = try await Registration(database: database, kms: kms, pins: pins)
                     .take(name, ciphertext: ciphertext, underKMSKey: kmsKey, context: entries)
-                try TenantView(record).print(json: common.json, "took over tenant \(name)")
+                try TenantView(record).show(json: common.json, "took over tenant \(name)")
             }
         }
     }

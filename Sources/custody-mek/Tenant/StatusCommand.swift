@@ -47,7 +47,7 @@ struct StatusCommand: AsyncParsableCommand {
         let view = TenantView(record, unfinished: journal.map(\.operation).first { $0.state == .unfinished })
         let operations = journal.map { OperationView($0.operation, $0.steps) }
         if common.json { return try Output.json(TenantDocument(tenant: view, journal: operations)) }
-        try view.print(json: false, "tenant \(name)")
+        try view.show(json: false, "tenant \(name)")
         guard !operations.isEmpty else { return }
         Output.say("journal, the newest first")
         for operation in operations {
@@ -72,7 +72,7 @@ struct StatusCommand: AsyncParsableCommand {
             }
         }
         if common.json { return try Output.json(ListDocument(database: database.name, tenants: views, damaged: damaged)) }
-        for row in damaged { Output.complain("custody-mek: \(Table.printable(row.message))") }
+        for row in damaged { Output.complain("custody-mek: \(row.message)") }
         guard !views.isEmpty else { return Output.say("\(database.name) holds no tenants") }
         var table = Table(["TENANT", "STATE", "ROOT KEY", "KMS KEY", "ENVELOPE SINCE", "LAST OPENED"])
         for view in views {

@@ -62,7 +62,7 @@ struct TenantView: Encodable {
         }
     }
 
-    func print(json: Bool, _ title: String? = nil) throws {
+    func show(json: Bool, _ title: DisplayText? = nil) throws {
         if json { return try Output.json(self) }
         if let title { Output.say(title) }
         var table = Table(indent: 2)

@@ -57,16 +57,16 @@ struct AuditInitCommand: ParsableCommand {
             token: TokenURI(token).string, label: AuditKey.label, version: key.id.version, id: key.id.description, made: isNew,
             exportTrial: proof.trial.isRefusal ? "refused" : "cannot-wrap")
         if common.json { return try Output.json(document) }
-        let label = Table.printable(token.label)
+        let label = token.label
         if isNew {
-            print("The audit key version \(key.id.version) is on the token '\(label)', CKA_ID \(key.id).")
-            print("  durable: found again after a new start of the module")
+            Output.say("The audit key version \(key.id.version) is on the token '\(label)', CKA_ID \(key.id).")
+            Output.say("  durable: found again after a new start of the module")
         } else {
-            print("The token '\(label)' has an audit key already: version \(key.id.version), CKA_ID \(key.id). Nothing was changed.")
+            Output.say("The token '\(label)' has an audit key already: version \(key.id.version), CKA_ID \(key.id). Nothing was changed.")
         }
-        print("  not exportable: \(proof.trial.isRefusal ? "a trial to wrap it out was refused by the token" : "the token can't wrap keys")")
-        print("  authenticates by CKM_SHA256_HMAC, and can do nothing else")
-        if isNew { print("Daemons that run already use it within seconds.") }
+        Output.say("  not exportable: \(proof.trial.isRefusal ? "a trial to wrap it out was refused by the token" : "the token can't wrap keys")")
+        Output.say("  authenticates by CKM_SHA256_HMAC, and can do nothing else")
+        if isNew { Output.say("Daemons that run already use it within seconds.") }
     }
 }
 

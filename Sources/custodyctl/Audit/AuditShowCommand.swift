@@ -60,11 +60,16 @@ struct AuditShowCommand: ParsableCommand {
 
     private func show(_ found: [ArraySlice<UInt8>]) throws {
         if common.json {
-            let array = [UInt8(ascii: "[")] + found.map { [0x0A] + $0 }.joined(separator: [UInt8(ascii: ",")]) + Array("\n]\n".utf8)
-            return FileHandle.standardOutput.write(Data(array))
+            let array = [UInt8(ascii: "[")] + found.map { [0x0A] + $0 }.joined(separator: [UInt8(ascii: ",")]) + Array("\n]".utf8)
+            return try Output.json(document: array)
         }
-        if lines { return FileHandle.standardOutput.write(Data(found.flatMap { $0 + [0x0A] })) }
-        guard !found.isEmpty else { return print("No line fits.") }
+        if lines {
+            // A program that checks the chain wants the very bytes; a terminal must not act on them.
+            let isTerminal = isatty(STDOUT_FILENO) == 1
+            for line in found { try isTerminal ? Output.json(document: Array(line)) : Output.write(line + [0x0A]) }
+            return
+        }
+        guard !found.isEmpty else { return Output.say("No line fits.") }
         var table = Table(["TIME", "SEQ", "WHO", "OPERATION", "KEY", "CONTEXT", "DECISION", "WHY"])
         for bytes in found {
             guard let line = AuditLine(bytes) else { continue }

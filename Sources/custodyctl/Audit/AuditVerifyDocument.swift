@@ -82,10 +82,10 @@ struct AuditVerifyDocument: Encodable {
         if let first = problems.first {
             Output.say("NOT WHOLE: \(first.message)")
             for other in problems.dropFirst() { Output.say("  and: \(other.message)") }
-            if stopped, problems.last?.line != nil { print("  Reading stopped there: what follows a break proves nothing.") }
-            print("")
+            if stopped, problems.last?.line != nil { Output.say("  Reading stopped there: what follows a break proves nothing.") }
+            Output.say("")
         } else {
-            print(tokenAsked ? "The log is whole.\n" : "The lines fit each other. Nothing more is proven, see below.\n")
+            Output.say(tokenAsked ? "The log is whole.\n" : "The lines fit each other. Nothing more is proven, see below.\n")
         }
         var table = Table(indent: 2)
         table.add("read", "\(lines) \(lines == 1 ? "line" : "lines") of \(files) \(files == 1 ? "file" : "files")" + (log.map { ", log \($0)" } ?? ""))
@@ -105,11 +105,11 @@ struct AuditVerifyDocument: Encodable {
         for anchor in anchors { table.add("anchor", "\(anchor.place), sequence \(anchor.sequence): \(anchor.finding.replacing("-", with: " "))") }
         table.show()
         if !skippedFiles.isEmpty {
-            Output.say("\nCompressed files were skipped; give them by a pipe (`zcat FILE... | custodyctl audit verify - FILE`): " + skippedFiles.joined(separator: ", "))
+            Output.say("\nCompressed files were skipped; give them by a pipe (`zcat FILE... | custodyctl audit verify - FILE`): \(skippedFiles.joined(separator: ", "))")
         }
         for remark in remarks { Output.say("\nNote: \(remark)") }
         if !tokenAsked {
-            print("""
+            Output.say("""
 
                 Without the token, --chain-only does not prove that the daemon wrote these lines: whoever can write the file \
                 can change it and compute all hashes and checkpoints anew. Run it without --chain-only for proof.

@@ -60,7 +60,7 @@ struct DataKeyCommand: AsyncParsableCommand {
         if common.json {
             return try Output.json(Document(blob: text, plaintextBase64: shown, key: dataKey.keyName, version: dataKey.keyVersion))
         }
-        if output == nil { print(text) }
-        if let shown { print(shown) }
+        if output == nil { try Output.write(Array((text + "\n").utf8)) }
+        if let shown { try Output.write(Array((shown + "\n").utf8)) }
     }
 }

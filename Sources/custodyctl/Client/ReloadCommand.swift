@@ -30,6 +30,6 @@ struct ReloadCommand: AsyncParsableCommand {
         if common.json {
             return try Output.json(Document(file: report.file, grants: report.grants, denials: report.denials, limits: report.limits))
         }
-        print("\(Table.printable(report.file)) is in force: \(report.grants) grants, \(report.denials) denials, \(report.limits) limits.")
+        Output.say("\(report.file) is in force: \(report.grants) grants, \(report.denials) denials, \(report.limits) limits.")
     }
 }

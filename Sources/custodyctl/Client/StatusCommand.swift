@@ -55,8 +55,8 @@ struct StatusCommand: AsyncParsableCommand {
             table.add("limit", "\(limit.rule), \(limit.scope): refused \(limit.refused), latest \(limit.lastRefused ?? "")")
         }
         table.show()
-        guard !document.keys.isEmpty else { return print("\nThe token holds no keys.") }
-        print("")
+        guard !document.keys.isEmpty else { return Output.say("\nThe token holds no keys.") }
+        Output.say("")
         var keys = Table(["KEY", "VERSION", "STATE", "CREATED", "USES", "CKA_ID", "NOTE"])
         for key in document.keys {
             for version in key.versions {

@@ -52,6 +52,9 @@ struct DoctorCommand: ParsableCommand {
         try access.withModule { module in
             let info = try module.info()
             report.add("module", .ok, "\(access.module): \(info.libraryDescription) \(info.libraryVersion) by \(info.manufacturer), PKCS#11 \(info.cryptokiVersion)")
+            for trouble in ([access.module] + access.environment.values.sorted()).filter({ $0.hasPrefix("/") }).compactMap(TrustedFile.trouble) {
+                report.add("module", .warn, "others can change what is loaded: \(trouble)")
+            }
             let token = try access.token(module)
             report.token = TokenView(token)
             report.add(

@@ -40,11 +40,11 @@ struct DoctorReport: Encodable {
         for check in checks { table.add(check.level.rawValue, check.id, check.detail) }
         table.show()
         let (warnings, failures) = (checks.filter { $0.level == .warn }.count, checks.filter { $0.level == .fail }.count)
-        print("")
+        Output.say("")
         switch result {
-        case .ok: print("Everything fits.")
-        case .warn: print("The token fits; \(warnings == 1 ? "one line is" : "\(warnings) lines are") worth a look.")
-        case .fail: print("The token does not fit: \(failures == 1 ? "one check" : "\(failures) checks") failed.")
+        case .ok: Output.say("Everything fits.")
+        case .warn: Output.say("The token fits; \(warnings == 1 ? "one line is" : "\(warnings) lines are") worth a look.")
+        case .fail: Output.say("The token does not fit: \(failures == 1 ? "one check" : "\(failures) checks") failed.")
         }
     }
 }

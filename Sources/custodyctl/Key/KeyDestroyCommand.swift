@@ -110,13 +110,13 @@ struct KeyDestroyCommand: AsyncParsableCommand {
 
     private func confirm(_ name: String, _ keys: [KeyObject], _ usage: DaemonUsage?, _ what: String) throws {
         if confirmation != nil { return }
-        let lines = keys.map { key in
+        let lines = keys.map { key -> DisplayText in
             let used = usage?(key.id).map { ", used \($0.usage.uses) times, last use \($0.lastUse), needed: \($0.need.text)" } ?? ""
             return "  \(key.title), \(key.state.phrase)\(used)\n"
         }
-        let question = "\(what)\n\(lines.joined())"
+        let question: DisplayText = "\(what)\n\(layout: lines.joined())"
             + "What was wrapped under a destroyed version never opens again. Type the key's name to go on: "
-        guard Terminal.isInteractive, let typed = try Terminal.answer(Table.printable(question)) else {
+        guard Terminal.isInteractive, let typed = try Terminal.answer(question) else {
             throw ToolError.usage("nobody is at the terminal to type the key's name; --yes-i-understand \(name) stands for it. Nothing was destroyed")
         }
         guard typed == name else { throw ToolError("not-confirmed", "'\(typed)' is not '\(name)'; nothing was destroyed") }

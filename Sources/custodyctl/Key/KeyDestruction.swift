@@ -74,7 +74,7 @@ enum KeyDestruction {
                 let clock = token.clockDay.flatMap { key.isDue($0) ? nil : "its day is over by this host's clock, but the token's says that today is \($0)" }
                 guard let reason = clock ?? waited.objection(to: key) else { return false }
                 heldBack.append(HeldBack(key, reason))
-                if !common.json { print("\(Table.printable(key.titleAtStart)) is not destroyed: \(reason).") }
+                if !common.json { Output.say("\(key.titleAtStart) is not destroyed: \(reason).") }
                 return true
             }
             return try KeyWork.each(keys, done: "destroyed") { key throws(CustodyError) in
@@ -82,13 +82,13 @@ enum KeyDestruction {
             }.compactMap { $0 }
         }
         if let name, !isThere, !common.json {
-            return print("Nothing is due: there is no key '\(Table.printable(name))' on the token.")
+            return Output.say("Nothing is due: there is no key '\(name)' on the token.")
         }
         if !heldBack.isEmpty, !common.json {
-            print("If a clock was set wrong, set it right: nothing is lost. `custodyctl key destroy --now` does not wait.")
+            Output.say("If a clock was set wrong, set it right: nothing is lost. `custodyctl key destroy --now` does not wait.")
         }
         if destroyed.isEmpty, heldBack.isEmpty, !common.json {
-            return print("Nothing is due: no version is scheduled for destruction with its day over.")
+            return Output.say("Nothing is due: no version is scheduled for destruction with its day over.")
         }
         try show(token, name, destroyed, heldBack: heldBack, common)
     }
@@ -111,6 +111,6 @@ enum KeyDestruction {
                 destroyed: destroyed.map { .init(name: $0.name, version: $0.id?.version, id: hexadecimal($0.idBytes)) },
                 heldBack: heldBack))
         }
-        for key in destroyed { print("\(Table.printable(key.titleAtStart)) is destroyed.") }
+        for key in destroyed { Output.say("\(key.titleAtStart) is destroyed.") }
     }
 }

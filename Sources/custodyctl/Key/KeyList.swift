@@ -54,7 +54,7 @@ struct KeyList: Encodable {
 
     func show() {
         guard !keys.isEmpty || !foreignKeys.isEmpty else {
-            return print("The token holds no keys; `custodyctl key generate NAME` makes one.")
+            return Output.say("The token holds no keys; `custodyctl key generate NAME` makes one.")
         }
         // Reasons are too long for a column.
         var remarks: [String] = []
@@ -74,7 +74,7 @@ struct KeyList: Encodable {
         }
         table.show()
         if let usageRemark, !keys.isEmpty { remarks.append("Uses are not known, the daemon does not tell them: \(usageRemark)") }
-        for remark in remarks + foreignKeys.map(\.reason) { print("\n\(Table.printable(remark))") }
+        for remark in remarks + foreignKeys.map(\.reason) { Output.say("\n\(remark)") }
     }
 }
 

@@ -46,7 +46,7 @@ struct KeyShowCommand: ParsableCommand {
                 foreignKeys: views.filter { $0.version == nil }))
         }
         for (index, view) in views.enumerated() {
-            if index > 0 { print("") }
+            if index > 0 { Output.say("") }
             view.show(name)
         }
     }

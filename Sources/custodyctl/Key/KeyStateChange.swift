@@ -42,9 +42,9 @@ struct KeyStateChange {
                     destroyAfter: day)
             }))
         }
-        for (before, after) in results { print(Table.printable(line(before, after))) }
+        for (before, after) in results { Output.say("\(line(before, after))") }
         if !remaining.contains(where: { $0.state == .active }) {
-            print("No version of key '\(Table.printable(name))' is active: nothing can be wrapped under it.")
+            Output.say("No version of key '\(name)' is active: nothing can be wrapped under it.")
         }
     }
 

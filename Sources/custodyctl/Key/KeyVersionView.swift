@@ -75,7 +75,7 @@ struct KeyVersionView: Encodable {
     var proof: String { findings.isEmpty ? "proven; wrapping it out was tried, \(exportTrial.text)" : findings.joined(separator: "; ") }
 
     func show(_ name: String) {
-        print("\(Table.printable(name)) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
+        Output.say("\(name) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
         var table = Table(indent: 2)
         table.add("CKA_ID", id.isEmpty ? "empty" : id)
         table.add("Created", created ?? "not told")

@@ -28,9 +28,9 @@ enum NewKey {
         if common.json {
             return try Output.json(Document(token: TokenURI(token).string, name: name, version: view))
         }
-        print("Key '\(name)' version \(id.version) is on the token '\(Table.printable(token.label))', CKA_ID \(id).")
-        print("  not exportable: \(view.proof)")
-        print("  durable: found again and activated from a fresh process")
+        Output.say("Key '\(name)' version \(id.version) is on the token '\(token.label)', CKA_ID \(id).")
+        Output.say("  not exportable: \(view.proof)")
+        Output.say("  durable: found again and activated from a fresh process")
     }
 
     /// Of several processes that make a version of one number at once, one keeps it and the others try again: a rotation

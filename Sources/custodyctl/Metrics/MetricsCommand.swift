@@ -29,10 +29,10 @@ struct MetricsCommand: AsyncParsableCommand {
         guard let listen else {
             do {
                 let report = try await client.withClient(common) { client throws(CustodyClientError) in try await client.metrics() }
-                return print(PrometheusText(report).text, terminator: "")
+                return try Output.write(Array(PrometheusText(report).text.utf8))
             } catch {
                 // A file that a collector reads must not go on saying that all is well.
-                print(PrometheusText.down, terminator: "")
+                try Output.write(Array(PrometheusText.down.utf8))
                 throw error
             }
         }

@@ -1,3 +1,4 @@
+import ByteEncoding
 import CustodyProtocol
 
 /// The daemon's report in Prometheus' text exposition format, version 0.0.4.
@@ -176,7 +177,7 @@ struct PrometheusText {
         fileprivate(set) var lines = ""
 
         mutating func sample(_ labels: [(String, String)], _ value: Double, suffix: String = "") {
-            let list = labels.map { "\($0.0)=\"\(Self.escaped($0.1, quotes: true))\"" }.joined(separator: ",")
+            let list = labels.map { "\($0.0)=\"\(Self.escaped(VisibleText.escaped($0.1), quotes: true))\"" }.joined(separator: ",")
             lines += "\(name)\(suffix)\(list.isEmpty ? "" : "{\(list)}") \(Self.number(value))\n"
         }
 

@@ -74,9 +74,9 @@ struct PolicyCheckCommand: ParsableCommand {
         if common.json {
             try Output.json(document)
         } else {
-            print(document.rule.map { "\(document.decision) by \($0)" } ?? "\(document.decision): \(document.reason ?? "")")
-            for limit in limits { print("\(limit.effectText), by \(limit.rule)") }
-            print("according to \(Table.printable(file))")
+            Output.say("\(document.rule.map { "\(document.decision) by \($0)" } ?? "\(document.decision): \(document.reason ?? "")")")
+            for limit in limits { Output.say("\(limit.effectText), by \(limit.rule)") }
+            Output.say("according to \(file)")
         }
         if document.decision == "denied" { throw ExitCode(ToolExit.denied) }
     }

@@ -32,10 +32,10 @@ struct PolicyShowCommand: ParsableCommand {
             + rules.limits.filter { concerns($0.subject) }.map(RuleView.init)
         if common.json { return try Output.json(Document(file: file, rules: views)) }
 
-        print("Rules of \(Table.printable(file))")
+        Output.say("Rules of \(file)")
         if !views.contains(where: { $0.effect == .allow }) {
-            let whose = user.map { "concerns '\(Table.printable($0))'" } ?? "stands in the configuration"
-            print("No grant \(whose): everything is denied.")
+            let whose = user.map { "concerns '\($0)'" } ?? "stands in the configuration"
+            Output.say("No grant \(whose): everything is denied.")
         }
         guard !views.isEmpty else { return }
         var table = Table(["WHO", "KEYS", "OPERATIONS", "CONTEXT", "EFFECT", "RULE"])

@@ -69,7 +69,7 @@ struct HostCommand {
     func succeed(input: SecretBytes? = nil) throws(ToolError) -> [UInt8] {
         let result = try run(input: input)
         guard result.isSuccess else {
-            let said = result.errors.trimmingCharacters(in: .whitespacesAndNewlines)
+            let said = result.errors.split(whereSeparator: \.isNewline).joined(separator: "; ")
             let command = ([program] + arguments).joined(separator: " ")
             throw ToolError("failed", "\(command) failed: \(said.isEmpty ? "status \(result.status)" : said)")
         }

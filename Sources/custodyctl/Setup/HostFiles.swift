@@ -1,12 +1,68 @@
-import Foundation
+import Custody
+import Glibc
 import SecureMemory
 import ToolSupport
 
-/// Files that `setup` writes.
+/// Files and folders of the host that `setup` looks at and makes.
+///
+/// It works as root, and some of the folders belong to the daemon's user: what that user puts in the way, a symbolic link say, must
+/// lead root nowhere. So every folder is opened once and name by name, and worked in by its descriptor.
 struct HostFiles {
-    /// Writes a whole file or none.
+    /// Whose a folder may be, besides root's.
+    enum Owner {
+        case root, daemon
+    }
+
+    /// A user and its group of the same name; nil if there is none yet.
+    static func ids(_ user: String) -> (uid_t, gid_t)? { getpwnam(user).map { ($0.pointee.pw_uid, $0.pointee.pw_gid) } }
+
+    static func daemonIDs() throws(ToolError) -> (uid_t, gid_t) {
+        guard let ids = ids(SetupPlan.daemonUser) else { throw ToolError("failed", "there is no user '\(SetupPlan.daemonUser)'") }
+        return ids
+    }
+
+    /// Whether a folder is there.
     ///
-    /// - Parameter group: Whose members may read it, if the mode says so; root owns it.
+    /// - Throws: ``ToolError`` if somebody else could have put something into it.
+    func isFolder(_ path: String, of owner: Owner) throws(ToolError) -> Bool {
+        do throws(FileFailure) {
+            _ = try open(path, owner)
+            return true
+        } catch {
+            // Who only wants to see what would be done need not be able to look into it.
+            if error.code == EACCES { return true }
+            guard error.code == ENOENT else { throw Self.refused(error) }
+            return false
+        }
+    }
+
+    /// Whether a file of root's is there.
+    ///
+    /// - Throws: ``ToolError`` if somebody else could have written it.
+    func isFile(_ path: String) throws(ToolError) -> Bool {
+        do throws(FileFailure) {
+            return try open(Self.folder(path), .root).read(Self.name(path)) != nil
+        } catch {
+            if error.code == EACCES { return true }
+            guard error.code == ENOENT else { throw Self.refused(error) }
+            return false
+        }
+    }
+
+    /// Makes a folder of the daemon's user in another one of its own, if it is not there.
+    func makeFolders(_ names: [String], in path: String) throws(ToolError) {
+        let ids = try Self.daemonIDs()
+        do throws(FileFailure) {
+            var folder = try open(path, .daemon)
+            for name in names { folder = try folder.openOrMake(name, owner: ids) }
+        } catch {
+            throw Self.refused(error)
+        }
+    }
+
+    /// Writes a whole file of root's or none.
+    ///
+    /// - Parameter group: Whose members may read it, if the mode says so.
     func write(_ text: String, to path: String, mode: mode_t, group: String) throws(ToolError) {
         try write(SecretBytes(Array(text.utf8)), to: path, mode: mode, group: group)
     }
@@ -14,66 +70,28 @@ struct HostFiles {
     /// The same, of a secret.
     func write(_ content: SecretBytes, to path: String, mode: mode_t, group: String) throws(ToolError) {
         guard let entry = getgrnam(group) else { throw ToolError("failed", "there is no group '\(group)'") }
-        let temporary = "\(path).new"
-        unlink(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw Self.failed(path) }
-        defer { close(descriptor) }
-        guard Self.put(content, descriptor), fchown(descriptor, 0, entry.pointee.gr_gid) == 0, fchmod(descriptor, mode) == 0,
-            fsync(descriptor) == 0, rename(temporary, path) == 0
-        else {
-            let error = Self.failed(path)
-            unlink(temporary)
-            throw error
+        let owner = (uid_t(0), entry.pointee.gr_gid)
+        do throws(FileFailure) {
+            let folder = try TrustedFolder.openOrMake(Self.folder(path), trust: FileTrust(user: 0))
+            try content.withBytes { span throws(FileFailure) in try folder.replace(Self.name(path), with: span, mode: mode, owner: owner) }
+        } catch {
+            throw Self.refused(error)
         }
     }
 
-    private static let loanFolder = "/run"
-    private static let loanPrefix = "custodyctl-setup."
-
-    /// Lends the daemon's user a file in memory that holds a secret, for a command that needs two PINs; it is removed afterwards,
-    /// whatever happens, also if somebody wants this process to end meanwhile.
-    func lending<R>(_ secret: SecretBytes, to body: (String) throws -> R) throws -> R {
-        var (blocked, before) = (sigset_t(), sigset_t())
-        sigemptyset(&blocked)
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&blocked, signal) }
-        pthread_sigmask(SIG_BLOCK, &blocked, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        let path = try lend(secret)
-        defer { unlink(path) }
-        return try body(path)
+    private func open(_ path: String, _ owner: Owner) throws(FileFailure) -> TrustedFolder {
+        let user =
+            switch owner {
+            case .root: uid_t(0)
+            case .daemon: Self.ids(SetupPlan.daemonUser)?.0 ?? 0
+            }
+        return try TrustedFolder(path, trust: FileTrust(user: user))
     }
 
-    /// Removes what an earlier run left that was killed.
-    func removeLoans() {
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: Self.loanFolder)) ?? [] where name.hasPrefix(Self.loanPrefix) {
-            unlink("\(Self.loanFolder)/\(name)")
-        }
+    static func refused(_ failure: FileFailure) -> ToolError {
+        failure.code == nil ? ToolError("not-trusted", failure.description) : ToolError("output-failed", failure.description)
     }
 
-    private func lend(_ secret: SecretBytes) throws(ToolError) -> String {
-        guard let user = getpwnam(SetupPlan.daemonUser) else {
-            throw ToolError("failed", "there is no user '\(SetupPlan.daemonUser)'")
-        }
-        let (uid, gid) = (user.pointee.pw_uid, user.pointee.pw_gid)
-        var template = Array("\(Self.loanFolder)/\(Self.loanPrefix)XXXXXX".utf8CString)
-        let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw Self.failed(Self.loanFolder) }
-        defer { close(descriptor) }
-        let path = String(decoding: template.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        guard Self.put(secret, descriptor), fchown(descriptor, uid, gid) == 0 else {
-            let error = Self.failed(path)
-            unlink(path)
-            throw error
-        }
-        return path
-    }
-
-    private static func put(_ secret: SecretBytes, _ descriptor: Int32) -> Bool {
-        secret.withBytes { span in span.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) == $0.count } }
-    }
-
-    private static func failed(_ path: String) -> ToolError {
-        ToolError("output-failed", "can't write \(path): \(String(cString: strerror(errno)))")
-    }
+    private static func folder(_ path: String) -> String { String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) }
+    private static func name(_ path: String) -> String { String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]) }
 }

@@ -9,15 +9,17 @@ import ToolSupport
 /// gets it, and each step looks at what there really is: so an end at any moment loses nothing, and the next run goes on.
 final class Setup {
     private let plan: SetupPlan
+    private let underWay: SetupUnderWay?
     private let host = HostFiles()
     private let pins: SetupPINs
     /// The daemon reads its credential at its start only.
     private var hasNewCredential = false
 
-    init(_ plan: SetupPlan) {
+    /// - Parameter underWay: nil if nothing is to be made.
+    init(_ plan: SetupPlan, _ underWay: SetupUnderWay?) {
         self.plan = plan
+        self.underWay = underWay
         pins = SetupPINs(plan)
-        host.removeLoans()
     }
 
     var steps: [SetupStep] {
@@ -28,6 +30,9 @@ final class Setup {
             + [socket, check]
     }
 
+    /// A library of an HSM does what it likes when it is loaded: SoftHSM writes a file of its token's, others write logs.
+    private static let unknown = "unless it is there: a dry run does not load the HSM's library, which may write files"
+
     private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
     // MARK: The host
@@ -36,9 +41,8 @@ final class Setup {
         SetupStep(
             title: "user \(SetupPlan.daemonUser), group \(SetupPlan.clientGroup), folders",
             existing: { [self] in
-                let folders = ["/etc/custody", "/var/lib/custody", "/var/log/custody", "/run/custody"]
-                let isThere = getpwnam(SetupPlan.daemonUser) != nil && getgrnam(SetupPlan.clientGroup) != nil && folders.allSatisfy(exists)
-                return isThere ? "there" : nil
+                let isThere = try foldersAreThere()
+                return isThere && getpwnam(SetupPlan.daemonUser) != nil && getgrnam(SetupPlan.clientGroup) != nil ? "there" : nil
             },
             make: { [self] in
                 guard exists("/usr/lib/sysusers.d/custody.conf") else {
@@ -46,19 +50,25 @@ final class Setup {
                 }
                 try HostCommand("systemd-sysusers", "custody.conf").succeed()
                 try HostCommand("systemd-tmpfiles", "--create", "custody.conf").succeed()
+                guard try foldersAreThere() else { throw ToolError("not-installed", "systemd-tmpfiles made no folders of custody's; install the package again") }
                 return "made"
             })
+    }
+
+    /// All of them, and nobody could have put anything into them but root and, where it is theirs, the daemon's user.
+    private func foldersAreThere() throws(ToolError) -> Bool {
+        var areThere = true
+        for path in ["/etc/custody", "/run/custody"] { areThere = try host.isFolder(path, of: .root) && areThere }
+        for path in ["/var/lib/custody", "/var/log/custody"] { areThere = try host.isFolder(path, of: .daemon) && areThere }
+        return areThere
     }
 
     private var softHSM: SetupStep {
         SetupStep(
             title: "SoftHSM's configuration \(SetupPlan.softHSMConfiguration)",
-            existing: { [self] in exists(SetupPlan.softHSMConfiguration) ? "there" : nil },
+            existing: { [self] in try host.isFile(SetupPlan.softHSMConfiguration) ? "there" : nil },
             make: { [self] in
-                let user = SetupPlan.daemonUser
-                for folder in ["/var/lib/custody/softhsm", SetupPlan.softHSMTokens] {
-                    try HostCommand("install", "-d", "-m", "0700", "-o", user, "-g", user, folder).succeed()
-                }
+                try host.makeFolders(["softhsm", "tokens"], in: "/var/lib/custody")
                 let text = """
                     # A SoftHSM of Custody's own.
                     directories.tokendir = \(SetupPlan.softHSMTokens)
@@ -67,7 +77,7 @@ final class Setup {
                     slots.removable = false
 
                     """
-                try host.write(text, to: SetupPlan.softHSMConfiguration, mode: 0o640, group: user)
+                try host.write(text, to: SetupPlan.softHSMConfiguration, mode: 0o640, group: SetupPlan.daemonUser)
                 return "tokens in \(SetupPlan.softHSMTokens)"
             })
     }
@@ -77,7 +87,7 @@ final class Setup {
         return SetupStep(
             title: "configuration \(path)",
             existing: { [self] in
-                guard exists(path) else { return nil }
+                guard try host.isFile(path) else { return nil }
                 let found = try Configuration(contentsOf: path).token
                 guard found.module == plan.module, found.uri == (try TokenURI(plan.tokenURI)) else {
                     throw ToolError(
@@ -155,7 +165,7 @@ final class Setup {
         SetupStep(
             title: "the PIN as credential \(SetupPlan.credential)",
             existing: { [self] in
-                guard pins.isKept else { return nil }
+                guard try pins.isKept() else { return nil }
                 try pins.checkThatKeptIsMeant()
                 return "there"
             },
@@ -172,12 +182,13 @@ final class Setup {
 
     private var token: SetupStep {
         SetupStep(
-            title: "token '\(plan.label)'",
+            title: "token '\(plan.label)'", unknown: Self.unknown,
             existing: { [self] in try state() == .ready ? "initialised" : nil },
             make: { [self] in
                 let (officer, remark) = try pins.officer()
                 let isThere = try state() == .withoutUserPIN
-                return try host.lending(officer) { file in
+                guard let underWay else { throw ToolError("internal-error", "nothing may be made now") }
+                return try underWay.lending(officer) { file in
                     if isThere {
                         // As if somebody had been interrupted between the two.
                         _ = try custodyctl(["token", "set-pin", "--so-pin-file", file], pin: try pins.kept(), flag: "--new-pin-fd")
@@ -190,14 +201,14 @@ final class Setup {
     }
 
     private var auditKey: SetupStep {
-        SetupStep(title: "the key that vouches for the audit log", existing: { nil }, make: { [self] in
+        SetupStep(title: "the key that vouches for the audit log", unknown: Self.unknown, existing: { nil }, make: { [self] in
             let answer = try custodyctl(["audit", "init", "--json"], pin: pins.kept())
             return try Self.decode(AuditKeyAnswer.self, from: Data(answer)).made ? "made" : "there"
         })
     }
 
     private var rootKey: SetupStep {
-        SetupStep(title: "root key '\(plan.key)'", existing: { nil }, make: { [self] in
+        SetupStep(title: "root key '\(plan.key)'", unknown: Self.unknown, existing: { nil }, make: { [self] in
             let answer = try custodyctl(["key", "list", "--json"], pin: pins.kept())
             let found = try Self.decode(KeysAnswer.self, from: Data(answer)).keys.first { $0.name == plan.key }
             guard let found else {
@@ -254,9 +265,9 @@ final class Setup {
         return try decoder.decode(type, from: data)
     }
 
-    /// Without a configuration there is no telling.
+    /// Without a configuration, and in a dry run, there is no telling.
     private func state() throws -> TokenPresence {
-        guard exists(Configuration.defaultPath), geteuid() == 0 else { return .absent }
+        guard underWay != nil, exists(Configuration.defaultPath) else { return .absent }
         let answer = try Self.decode(SlotsAnswer.self, from: Data(custodyctl(["slot", "list", "--json"], pin: nil)))
         let token = answer.slots.compactMap(\.token).first { $0.label == plan.label && $0.initialized }
         return token.map { $0.userPinInitialized ? .ready : .withoutUserPIN } ?? .absent

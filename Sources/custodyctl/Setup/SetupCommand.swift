@@ -54,8 +54,10 @@ struct SetupCommand: ParsableCommand {
             label: ask("The token's label", label, "custody"), key: ask("The first root key's name", key, "root"),
             serviceUsers: try users(), pinFile: pinFile, securityOfficer: securityOfficer.reader(isNew: true), mayAsk: !yes)
         let run = SetupRun(isDry: dryRun)
-        try Setup(plan).steps.forEach(run.take)
-        print(dryRun ? "\nNothing was changed." : Self.farewell(plan))
+        // Who only looks neither waits for another nor takes anything away from him.
+        let underWay = dryRun ? nil : try SetupUnderWay()
+        try Setup(plan, underWay).steps.forEach(run.take)
+        Output.say(dryRun ? "\nNothing was changed." : Self.farewell(plan))
     }
 
     /// What a flag says, else what a person answers, else the default.
@@ -79,13 +81,12 @@ struct SetupCommand: ParsableCommand {
         return answer.split(separator: " ").map(String.init)
     }
 
-    private static func farewell(_ plan: SetupPlan) -> String {
-        var text = "\ncustodyd serves on \(Configuration.defaultSocket); `systemctl status custodyd` and `custodyctl status` show how it does."
+    private static func farewell(_ plan: SetupPlan) -> DisplayText {
+        let text: DisplayText = "\ncustodyd serves on \(Configuration.defaultSocket); `systemctl status custodyd` and `custodyctl status` show how it does."
         if plan.serviceUsers.isEmpty {
-            text += "\nNobody may use the key yet: add a [[grant]] to \(Configuration.defaultPath), `systemctl reload custodyd`, and\n`adduser USER \(SetupPlan.clientGroup)`."
+            return text + "\nNobody may use the key yet: add a [[grant]] to \(Configuration.defaultPath), `systemctl reload custodyd`, and\n`adduser USER \(SetupPlan.clientGroup)`."
         } else {
-            text += "\nServices that ran before see the socket when they are restarted: they have joined the group \(SetupPlan.clientGroup)."
+            return text + "\nServices that ran before see the socket when they are restarted: they have joined the group \(SetupPlan.clientGroup)."
         }
-        return text
     }
 }

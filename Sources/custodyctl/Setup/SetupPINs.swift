@@ -14,7 +14,7 @@ final class SetupPINs {
     init(_ plan: SetupPlan) { self.plan = plan }
 
     /// Whether systemd keeps one already.
-    var isKept: Bool { FileManager.default.fileExists(atPath: SetupPlan.credentialFile) }
+    func isKept() throws(ToolError) -> Bool { try host.isFile(SetupPlan.credentialFile) }
 
     /// The PIN that is kept for the daemon.
     func kept() throws -> SecretBytes {
@@ -36,15 +36,8 @@ final class SetupPINs {
 
     /// Has systemd keep the PIN.
     func keep(_ pin: SecretBytes) throws {
-        try HostCommand("install", "-d", "-m", "0700", "/etc/credstore.encrypted").succeed()
-        // Beside it first: an end in the middle leaves no half of it.
-        let new = SetupPlan.credentialFile + ".new"
-        unlink(new)
-        try HostCommand("systemd-creds", "encrypt", "--name=\(SetupPlan.credential)", "-", new).succeed(input: pin)
-        guard chmod(new, 0o600) == 0, rename(new, SetupPlan.credentialFile) == 0 else {
-            throw ToolError("output-failed", "can't write \(SetupPlan.credentialFile): \(String(cString: strerror(errno)))")
-        }
-        sync()
+        let encrypted = try HostCommand("systemd-creds", "encrypt", "--name=\(SetupPlan.credential)", "-", "-").succeed(input: pin)
+        try host.write(SecretBytes(encrypted), to: SetupPlan.credentialFile, mode: 0o600, group: "root")
         known = pin
     }
 
@@ -66,7 +59,7 @@ final class SetupPINs {
     /// away: without it nobody unlocks a PIN.
     func officer() throws -> (SecretBytes, remark: String) {
         if plan.securityOfficer.isGiven { return (try plan.securityOfficer.read(), "") }
-        if !FileManager.default.fileExists(atPath: Self.officerFile) {
+        if try !host.isFile(Self.officerFile) {
             let pin = Self.random()
             try host.write(pin, to: Self.officerFile, mode: 0o400, group: "root")
         }

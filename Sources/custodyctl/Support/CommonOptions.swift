@@ -101,7 +101,7 @@ struct CommonOptions: ParsableArguments {
 
     private static func warn(of problems: [ConfigurationError.Problem]) {
         for problem in problems where warned.withLock({ $0.insert(problem.description).inserted }) {
-            Output.complain("custodyctl: warning: \(Table.printable(problem.description).replacing("\n", with: " "))")
+            Output.complain("custodyctl: warning: \(problem.description)")
         }
     }
 }

@@ -128,7 +128,7 @@ struct TokenAccess {
 
     private func record(_ body: () throws(CustodyError) -> Void) {
         do throws(CustodyError) { try body() } catch {
-            Output.complain("custodyctl: warning: \(Table.printable(error.message))")
+            Output.complain("custodyctl: warning: \(error.message)")
         }
     }
 

@@ -10,7 +10,10 @@ extension ToolError {
         case let error as ToolError: self = error
         case let error as CustodyError: self.init(error)
         case let error as PKCS11Error: self.init(error)
-        case let error as ConfigurationError: self = .configuration(error.description)
+        case let error as ConfigurationError:
+            let problems = error.problems.map(\.description)
+            self = .configuration(problems.first ?? "the configuration is wrong")
+            others = Array(problems.dropFirst())
         default: self.init("internal-error", "\(error)")
         }
     }

@@ -35,7 +35,7 @@ struct SlotListCommand: ParsableCommand {
             }
         }
         if common.json { return try Output.json(Document(module: access.module, slots: slots)) }
-        guard !slots.isEmpty else { return print("The module \(access.module) shows no slots.") }
+        guard !slots.isEmpty else { return Output.say("The module \(access.module) shows no slots.") }
         var table = Table(["SLOT", "TOKEN", "STATE", "SERIAL", "MANUFACTURER", "MODEL"])
         for slot in slots {
             if let token = slot.token {

@@ -40,7 +40,7 @@ struct TokenInitCommand: ParsableCommand {
         // Some modules give the token another slot only when they are initialised again.
         let token = try access.withModule { module in
             let found = try module.slots(withToken: true).compactMap { try? module.tokenInfo($0) }
-                .filter { $0.isInitialized && $0.label == label }
+                .filter { $0.isInitialized && $0.isLabelled(label) }
             // An uninitialised slot may have no serial yet; labels are unique, initialise() saw to it.
             guard let token = found.first(where: { $0.slot == before.slot }) ?? found.first else {
                 throw ToolError("token-not-found", "the module initialised the token '\(label)' but does not show it", exit: ToolExit.unavailable)
@@ -50,13 +50,13 @@ struct TokenInitCommand: ParsableCommand {
         let view = TokenView(token)
         if common.json { return try Output.json(TokenDocument(token: view)) }
         view.show()
-        print("\nThe token is ready. For the configuration file:\n  uri = \"\(view.uri)\"\nNext: custodyctl audit init, and custodyctl key generate NAME")
+        Output.say("\nThe token is ready. For the configuration file:\n  uri = \"\(view.uri)\"\nNext: custodyctl audit init, and custodyctl key generate NAME")
     }
 
     private func initialise(_ module: Module, _ access: TokenAccess) throws -> TokenInfo {
         let tokens = try module.slots(withToken: true).map { try module.tokenInfo($0) }
         let token = try choose(tokens)
-        if let same = tokens.first(where: { $0.isInitialized && $0.label == label && $0.slot != token.slot }) {
+        if let same = tokens.first(where: { $0.isInitialized && $0.isLabelled(label) && $0.slot != token.slot }) {
             throw ToolError(
                 "label-taken", "slot \(same.slot.rawValue) holds a token '\(label)' already; two of one label are told apart by their serial numbers only, choose another label")
         }
@@ -90,7 +90,7 @@ struct TokenInitCommand: ParsableCommand {
             }
             token = there
         } else if let erase {
-            let named = tokens.filter { $0.isInitialized && $0.label == erase }
+            let named = tokens.filter { $0.isInitialized && $0.isLabelled(erase) }
             guard named.count == 1 else {
                 let found = named.isEmpty ? "no token has" : "\(named.count) tokens have"
                 throw ToolError(named.isEmpty ? "token-not-found" : "token-ambiguous", "\(found) the label '\(erase)'; name one with --slot, `custodyctl slot list` shows the slots", exit: ToolExit.unavailable)
@@ -103,7 +103,7 @@ struct TokenInitCommand: ParsableCommand {
             token = free
         }
         switch (token.isInitialized, erase) {
-        case (true, let named?) where named == token.label: return token
+        case (true, let named?) where token.isLabelled(named): return token
         case (false, nil): return token
         case (true, nil):
             throw ToolError("would-erase", "slot \(token.slot.rawValue) holds the initialised token '\(token.label)'; to erase it with every key on it give --erase '\(token.label)'")

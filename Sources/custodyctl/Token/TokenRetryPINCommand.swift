@@ -31,9 +31,9 @@ struct TokenRetryPINCommand: ParsableCommand {
         }
         let forgotten = try attempts.forgetAll()
         if common.json { return try Output.json(Document(record: attempts.path, forgotten: forgotten)) }
-        print(
+        Output.say(
             forgotten
                 ? "What was recorded of refused PINs is forgotten: the next attempt is made, by custodyd at its start or after `custodyctl reload`."
-                : "No refused PIN is recorded in \(Table.printable(attempts.path)).")
+                : "No refused PIN is recorded in \(attempts.path).")
     }
 }

@@ -54,7 +54,7 @@ struct TokenSetPINCommand: ParsableCommand {
         if common.json {
             return try Output.json(Document(token: TokenView(token), setBy: isOfficer ? "security_officer" : "user"))
         }
-        print("The user PIN of token '\(Table.printable(token.label))' is set. Put it into the PIN file that custodyd reads.")
+        Output.say("The user PIN of token '\(token.label)' is set. Put it into the PIN file that custodyd reads.")
     }
 
     private func setAsOfficer(_ module: Module, _ token: TokenInfo, _ officer: PINReader, _ access: TokenAccess) throws {

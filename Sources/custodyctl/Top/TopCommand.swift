@@ -31,7 +31,6 @@ struct TopCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let isTerminal = isatty(STDOUT_FILENO) == 1
         try await client.withLongLivedClient(common) { client in
             var latest: (report: WireStatusReport, at: ContinuousClock.Instant)?
             var looks = 0
@@ -42,25 +41,15 @@ struct TopCommand: AsyncParsableCommand {
                     let report = try await client.metrics()
                     let now = ContinuousClock.now
                     let elapsed = latest.map { $0.at.duration(to: now) / .seconds(1) }
-                    Self.show(TopView(report, since: latest?.report, seconds: elapsed).lines, isTerminal)
+                    Screen.show(TopView(report, since: latest?.report, seconds: elapsed).lines)
                     latest = (report, now)
                 } catch {
                     // A daemon that is restarted comes back; one that was not there at all is a mistake of the command's.
                     guard latest != nil, error.retriesByItself else { throw ToolError(error) }
-                    Self.show(["custodyd can't be asked: \(Table.printable(error.message))"], isTerminal)
+                    Screen.show(["custodyd can't be asked: \(error.message)"])
                 }
             }
         }
-    }
-
-    private static func show(_ lines: [String], _ isTerminal: Bool) {
-        guard isTerminal else { return print(lines.joined(separator: "\n") + "\n") }
-        var size = winsize()
-        let height = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 1 ? Int(size.ws_row) - 1 : lines.count
-        let width = size.ws_col > 0 ? Int(size.ws_col) : 200
-        // From the top left corner, each line to its end, and nothing below.
-        let text = lines.prefix(height).map { "\($0.prefix(width))\u{1B}[K" }.joined(separator: "\r\n")
-        FileHandle.standardOutput.write(Data("\u{1B}[H\(text)\u{1B}[J".utf8))
     }
 }
 

@@ -4,7 +4,7 @@ import ToolSupport
 
 /// One look at the daemon, and what happened since the one before.
 struct TopView {
-    let lines: [String]
+    let lines: [DisplayText]
 
     /// - Parameters:
     ///   - before: The look before; nil for the first one, which shows what happened since the daemon's start.
@@ -29,15 +29,15 @@ struct TopView {
         now >= before && abs(Double(now - before) / 1_000 - seconds) < max(0.5, seconds / 2)
     }
 
-    private static func head(_ report: WireStatusReport, since before: WireStatusReport?, seconds: Double) -> [String] {
+    private static func head(_ report: WireStatusReport, since before: WireStatusReport?, seconds: Double) -> [DisplayText] {
         let token = report.token
         let state = StatusDocument.name(token.state)
-        let name = token.label.isEmpty ? "" : " '\(Table.printable(token.label))'"
+        let name = token.label.isEmpty ? "" : " '\(token.label)'"
         let audit = report.audit
         let lag = audit.sequence - min(audit.checkpointSequence, audit.sequence)
         let written = before.map { Double(audit.sequence - min($0.audit.sequence, audit.sequence)) / seconds }
         let door = report.door
-        var lines = [
+        var lines: [DisplayText] = [
             "custodyd \(report.serverVersion), up \(duration(report.uptimeMs))",
             "token    \(state)\(name) for \(since(token.sinceMs)); "
                 + "canary \(milliseconds(Double(token.health.canaryUs) / 1_000_000)); \(token.health.losses) losses; "
@@ -55,11 +55,11 @@ struct TopView {
             token.detail, door.detail, report.auditWritable ? "" : "the audit log can't be written: \(audit.detail)", audit.checkpointDetail,
             report.configuration.detail,
         ]
-        lines += troubles.filter { !$0.isEmpty }.map { "TROUBLE  \(Table.printable($0).replacing("\n", with: " "))" }
+        lines += troubles.filter { !$0.isEmpty }.map { "TROUBLE  \($0)" }
         return lines
     }
 
-    private static func operations(_ activity: Activity) -> [String] {
+    private static func operations(_ activity: Activity) -> [DisplayText] {
         var table = Table(["OPERATION", "ALLOWED/s", "DENIED/s", "LIMITED/s", "FAILED/s", "P50", "P99"])
         for (operation, rates) in activity.operations {
             let latency = activity.latencies[operation]
@@ -70,7 +70,7 @@ struct TopView {
         return table.lines
     }
 
-    private static func keys(_ report: WireStatusReport, _ activity: Activity) -> [String] {
+    private static func keys(_ report: WireStatusReport, _ activity: Activity) -> [DisplayText] {
         var table = Table(["KEY", "VERSION", "STATE", "USES", "OPERATIONS/s"])
         for key in report.keys {
             for (index, version) in key.versions.enumerated() {
@@ -82,7 +82,7 @@ struct TopView {
         return table.lines
     }
 
-    private static func calls(_ activity: Activity) -> [String] {
+    private static func calls(_ activity: Activity) -> [DisplayText] {
         var table = Table(["PKCS#11", "CALLS/s", "P50", "P99", "ERRORS/s"])
         for (function, call) in activity.calls {
             table.add(
