@@ -63,7 +63,7 @@ public struct RequestShape: Sendable, Equatable {
 
     private mutating func countKind(_ body: [UInt8], _ number: Int, _ content: Range<Int>?) throws(Excess) {
         // The decoder looks into no kind that it does not know.
-        guard let content, (1...8).contains(number) else { return }
+        guard let content, (1...10).contains(number) else { return }
         // The field that is the context.
         let context: Int? = switch number {
         case 1: 3

@@ -9,15 +9,18 @@ final class Reloader: Sendable {
     private let file: String
     private let custodian: Custodian
     private let connection: TokenConnection
+    /// Looks at those who are connected as new rules ask for, before they come into force.
+    private let prepare: @Sendable (Rules) -> Void
     private let log: Logger
     /// What is in force; one reload at a time.
     private let current: Mutex<Configuration>
 
-    init(_ configuration: Configuration, custodian: Custodian, connection: TokenConnection, log: Logger) {
+    init(_ configuration: Configuration, custodian: Custodian, connection: TokenConnection, log: Logger, prepare: @escaping @Sendable (Rules) -> Void) {
         file = configuration.file
         self.custodian = custodian
         self.connection = connection
         self.log = log
+        self.prepare = prepare
         current = Mutex(configuration)
     }
 
@@ -39,6 +42,7 @@ final class Reloader: Sendable {
                 connection.setLookInterval(new.keys.lookInterval)
                 if connection.unlock() { log.notice("the token is tried again, as its PIN or its lock may have been put right") }
                 current = new
+                prepare(new.rules)
                 return .success(custodian.adopt(new.rules, file: file, usesLimit: new.keys.usesPerVersion))
             } catch {
                 return .failure(error)

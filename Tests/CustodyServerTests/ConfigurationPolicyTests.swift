@@ -124,6 +124,14 @@ import Testing
         (limit + "keys = [\"/\"]", 3, "'/' can't be a key's name"),
         (limit + "operations = [\"open\"]", 3, "there is no operation 'open'"),
         (limit + "context = { a = \"b\" }", 3, "'context' is not known here"),
+        ("[[grant]]\nuser = \"nobody\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 2, "stands for every user whom the kernel can't name"),
+        ("[[grant]]\nuser = \"65534\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 2, "stands for every user whom the kernel can't name"),
+        ("[[deny]]\ngroup = \"nogroup\"", 2, "stands for every group that the kernel can't name"),
+        ("[[limit]]\nper-day = 1\nuser = \"65534\"", 3, "stands for every user whom the kernel can't name"),
+        (grant + "unit = \"billing\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "'billing' is no systemd unit that has processes"),
+        (grant + "unit = \"b\u{e4}.service\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "is no systemd unit that has processes"),
+        (grant + "subordinate = true\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "'subordinate' is for a grant of a group"),
+        (deny + "unit = \"billing.service\"", 3, "'unit' is for grants"), (limit + "unit = \"billing.service\"", 3, "'unit' is for grants"),
         ("[deny]\nuser = \"root\"", 1, "'deny' must be tables, [[deny]]"),
     ])
     func mistakeHasItsLineAndWhatIsExpected(_ text: String, _ line: Int, _ expected: String) throws {
@@ -132,6 +140,23 @@ import Testing
         #expect(problems.count == 1, "\(problems)")
         #expect(problems.first?.hasPrefix("/etc/custody/custody.toml:\(line + 6): ") == true, "\(problems)")
         #expect(problems.first?.contains(expected) == true, "\(problems)")
+    }
+
+    @Test func unitAndSubordinateAreRead() throws {
+        let grants = try rules(
+            """
+            [[grant]]
+            user = "root"
+            unit = "billing.service"
+            operations = ["status"]
+            [[grant]]
+            group = "root"
+            unit = "services.slice"
+            subordinate = true
+            operations = ["disconnect"]
+            """).policy.grants
+        #expect(grants.map(\.unit) == ["billing.service", "services.slice"])
+        #expect(grants.map(\.includesSubordinates) == [false, true])
     }
 
     /// Tables without a line of their own are told apart by their number.

@@ -45,8 +45,13 @@ public struct AuditRecord: Sendable {
         }
         json.field("uid", UInt64(principal.uid))
         if let user = principal.user { json.field("user", user) }
+        if let subordination = principal.subordination {
+            json.field("account", UInt64(subordination.account))
+            if let owner = subordination.ownerName { json.field("owner", owner) }
+        }
         if let group = principal.group { json.field("group", group) }
         json.field("gids", principal.gids.map { UInt64($0) })
+        if let unit = principal.unit { json.field("unit", unit.name) }
         json.field("pid", UInt64(clamping: principal.pid))
         json.field("connection", connection)
         json.field("request", UInt64(request))

@@ -46,5 +46,5 @@ extension EncryptionContext {
 
 extension Policy {
     /// See ``Custodian/account(of:)``. The number that stands for no user stands for all of the unnamed ones.
-    func account(of principal: Principal) -> UInt32 { names(principal) ? principal.uid : .max }
+    func account(of principal: Principal) -> UInt32 { mayName(principal) ? principal.account : .max }
 }

@@ -40,6 +40,7 @@ enum RequestTarget: FuzzTarget {
             try require(
                 parts.keyID == Array(wire.keyID) && parts.nonce == Array(wire.nonce) && parts.tag == Array(wire.tag)
                     && parts.ciphertext == Array(wire.ciphertext) && parts.aad == Array(wire.aad), "decrypt")
+        case (.disconnect(let wire), .disconnect(let uid)): try require(uid == wire.uid, "disconnect")
         case (.status, .status), (.metrics, .metrics), (.reload, .reload): break
         default: throw Violation(description: "\(operation.kind) was made of something else")
         }
@@ -51,7 +52,7 @@ enum RequestTarget: FuzzTarget {
         case .unwrap(let wire): wire.context
         case .rewrap(let wire): wire.context
         case .generateDataKey(let wire): wire.context
-        case .encrypt, .decrypt, .status, .metrics, .reload, nil: []
+        case .encrypt, .decrypt, .status, .metrics, .reload, .disconnect, nil: []
         }
     }
 

@@ -1,0 +1,80 @@
+import Custody
+import Foundation
+
+/// Which uids a user may use in user namespaces of its own (subuid(5)).
+public struct SubordinateRanges: Sendable {
+    public struct Range: Sendable, Hashable {
+        /// A user's name or number.
+        public let owner: String
+        public let uids: ClosedRange<UInt32>
+
+        /// Whether it is root's, for containers: root may use any uid, so the range tells of no person.
+        var isRoots: Bool { owner == "root" || owner == "0" }
+    }
+
+    public let ranges: [Range]
+    /// Why there may be more ranges than these; nil if these are all.
+    public let gap: String?
+
+    /// The machine's.
+    public static func read(file: String = "/etc/subuid", switchFile: String = "/etc/nsswitch.conf") -> SubordinateRanges {
+        let switches = (try? String(contentsOfFile: switchFile, encoding: .isoLatin1)) ?? ""
+        if let source = otherSource(switches) {
+            return SubordinateRanges(
+                ranges: parse((try? String(contentsOfFile: file, encoding: .isoLatin1)) ?? ""),
+                gap: "\(switchFile) has subordinate uids come from '\(source)', and \(file) alone is read")
+        }
+        // Where there is no file nobody has subordinate uids.
+        guard FileManager.default.fileExists(atPath: file) else { return SubordinateRanges(ranges: [], gap: nil) }
+        do {
+            return SubordinateRanges(ranges: parse(try String(contentsOfFile: file, encoding: .isoLatin1)), gap: nil)
+        } catch {
+            return SubordinateRanges(ranges: [], gap: "\(file) can't be read: \(error.localizedDescription)")
+        }
+    }
+
+    /// Those that a uid is in.
+    public func ranges(with uid: UInt32) -> [Range] { ranges.filter { $0.uids.contains(uid) } }
+
+    /// As newuidmap(1) reads it: what it does not understand it passes over.
+    static func parse(_ text: String) -> [Range] {
+        text.split(whereSeparator: \.isNewline).compactMap { line in
+            let parts = line.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count == 3, !parts[0].isEmpty, let first = number(parts[1]), let count = number(parts[2]), count > 0,
+                let start = UInt32(exactly: first)
+            else { return nil }
+            let range = Range(owner: String(parts[0]), uids: start...UInt32(clamping: first + min(count, 1 << 32) - 1))
+            // Such as `root:1000:1`, by which a container shows one of the machine's own users.
+            return range.isRoots && count == 1 ? nil : range
+        }
+    }
+
+    /// Decimal, or as in C.
+    private static func number(_ text: Substring) -> UInt64? {
+        if text.hasPrefix("0x") || text.hasPrefix("0X") { return UInt64(text.dropFirst(2), radix: 16) }
+        return text.count > 1 && text.hasPrefix("0") ? UInt64(text, radix: 8) : UInt64(text)
+    }
+
+    /// What the name service switch names for them besides files.
+    private static func otherSource(_ text: String) -> String? {
+        for line in text.split(whereSeparator: \.isNewline) {
+            let line = line.prefix { $0 != "#" }.trimmingCharacters(in: .whitespaces)
+            guard line.hasPrefix("subid:") else { continue }
+            return line.dropFirst(6).split(whereSeparator: \.isWhitespace).map(String.init).first { $0 != "files" && !$0.hasPrefix("[") }
+        }
+        return nil
+    }
+}
+
+extension SubordinateRanges {
+    /// Whose a uid is; nil if it is an account of its own, as far as this machine knows. Asks the account database.
+    public func subordination(of uid: UInt32) -> Subordination? {
+        let own = ranges(with: uid)
+        let owners = own.map { SystemAccounts.uid(ofUser: $0.owner) }
+        guard let first = own.first, !owners.contains(uid) else { return nil }
+        let account = first.isRoots ? nil : owners.first ?? nil
+        return Subordination(
+            account: account ?? first.uids.lowerBound, owners: owners.compactMap(\.self),
+            ownerName: UInt32(first.owner).map(SystemAccounts.name(ofUID:)) ?? first.owner)
+    }
+}
