@@ -89,7 +89,7 @@ import Testing
         (grant + "keys = [\"*\"]\noperations = [\"decrypt\"]\ncontext = { a = \"b\" }", 4, "decrypt has no context"),
         (grant + "keys = [\"*\"]\noperations = [\"wrap\"]\ncontext = { \"\" = \"b\" }", 5, "a context key is empty"),
         (grant + "operations = [\"status\", \"wrap\"]", 1, "'keys' is missing"),
-        (grant + "operations = [\"status\"]\neveryone = true", 4, "'everyone' is not known here; known are context, group, keys, operations, user"),
+        (grant + "operations = [\"status\"]\neveryone = true", 4, "'everyone' is not known here; known are context, group, keys, operations, subordinate, unit, user"),
         (grant + "keys = 1\noperations = [\"status\"]", 3, "'keys' must be an array"),
         ("[[grant]]\nuser = 0\noperations = [\"status\"]", 2, "'user' must be a string"),
         ("[[deny]]\nkeys = [\"*\"]", 1, "a denial names one 'user' or one 'group', or says 'everyone = true'"),

@@ -70,4 +70,17 @@ struct Anybody {
             daemon.token.directory.file("custodyctl"),
         ] + arguments + ["--socket", daemon.socket])
     }
+
+    /// Connects and asks nothing; says `cut` when the connection has ended.
+    func hold(uid: UInt32, gid: UInt32? = nil) async throws -> ChildProcess {
+        let python = """
+            import os, socket, sys
+            os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1]))
+            s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[3])
+            print('held', flush=True); s.recv(1); print('cut', flush=True)
+            """
+        let process = try ChildProcess("python3", arguments: ["-c", python, "\(uid)", "\(gid ?? uid)", daemon.socket])
+        try await process.line(containing: "held")
+        return process
+    }
 }

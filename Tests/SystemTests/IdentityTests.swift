@@ -32,7 +32,7 @@ import Testing
         _ = try await daemon.withClient { try await $0.reload() }
         let stranger = try await anybody.ctl("status", uid: 64_302, groups: Self.everyGroup)
         #expect(stranger.status == .exited(77))
-        #expect(try Self.records(of: 64_302, daemon).map { $0["gids"] as? [UInt32] } == [[Self.group, Self.other], []])
+        #expect(try Self.records(of: 64_302, daemon).map { $0["gids"] as? [Int] } == [[Int(Self.group), Int(Self.other)], []])
         let longest = try String(contentsOfFile: daemon.auditFile, encoding: .utf8).split(separator: "\n").map(\.utf8.count).max()
         #expect(try #require(longest) < 1_000)
     }
@@ -109,7 +109,7 @@ import Testing
         try daemon.setRules(rules("subordinate = true"))
         _ = try await daemon.withClient { try await $0.reload() }
         let content = try daemon.token.directory.write("content", "secret", mode: 0o644)
-        var codes: [ExitStatus] = []
+        var codes: [TestSupport.ExitStatus] = []
         for uid in [Self.alice] + (0..<4).map({ AccountFiles.subordinate + $0 }) {
             codes.append(try await anybody.ctl("wrap", "--key", "root", "--in", content, uid: uid, groups: groups).status)
         }
@@ -120,13 +120,8 @@ import Testing
         #expect(try Self.records(of: Self.alice, daemon).first?["owner"] == nil)
         #expect(try await daemon.withClient { try await $0.status() }.limits.map(\.scope) == ["user alice"])
         // Connections, too.
-        let held = try (0..<3).map { index in
-            try ChildProcess("setpriv", arguments: [
-                "--reuid=\(AccountFiles.subordinate + 10 + index)", "--regid=\(Self.group)", "--clear-groups", "python3", "-c",
-                "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('held', flush=True); s.recv(1)", daemon.socket,
-            ])
-        }
-        for process in held { try await process.line(containing: "held") }
+        var held: [ChildProcess] = []
+        for index in UInt32(10)..<13 { held.append(try await anybody.hold(uid: AccountFiles.subordinate + index, gid: Self.group)) }
         let refused = try await anybody.ctl("status", uid: AccountFiles.subordinate + 20, groups: groups)
         #expect(refused.errors.contains("connections-per-user"), "\(refused.errors)")
         withExtendedLifetime(held) {}
@@ -158,7 +153,7 @@ import Testing
                 + Self.grant("user = \"64302\"", more: "unit = \"\(slice)\""),
             wrapper: hidesProcesses ? hiding : [])
         let anybody = try Anybody(daemon)
-        func status(_ uid: UInt32, in path: String) async throws -> ExitStatus {
+        func status(_ uid: UInt32, in path: String) async throws -> TestSupport.ExitStatus {
             try await anybody.ctl("status", uid: uid, first: "echo $$ > \(path)/cgroup.procs").status
         }
         #expect(try await status(Self.alice, in: folder("billing.service")) == .exited(0))
@@ -177,16 +172,9 @@ import Testing
         let accounts = try await AccountFiles()
         let rules = RunningDaemon.everything + Self.grant("user = \"\(Self.alice)\"")
         let daemon = try await RunningDaemon.start(rules: rules, wrapper: accounts.wrapper)
-        func hold(_ uid: UInt32) async throws -> ChildProcess {
-            let process = try ChildProcess("setpriv", arguments: [
-                "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", "python3", "-c",
-                "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('held', flush=True); s.recv(1); print('cut', flush=True)",
-                daemon.socket,
-            ])
-            try await process.line(containing: "held")
-            return process
-        }
-        let (alices, subordinates, others) = (try await hold(Self.alice), try await hold(AccountFiles.subordinate + 9), try await hold(64_302))
+        let anybody = try Anybody(daemon)
+        let (alices, subordinates, others) = (
+            try await anybody.hold(uid: Self.alice), try await anybody.hold(uid: AccountFiles.subordinate + 9), try await anybody.hold(uid: 64_302))
         try await daemon.withClient { client in
             try await eventually("all connections") { try await client.status().door.connections == 4 }
             let reply = try await run("custodyctl", arguments: ["disconnect", "--user", "\(Self.alice)", "--json", "--config", daemon.configurationFile])
@@ -202,7 +190,7 @@ import Testing
         let events = try daemon.events("disconnect")
         #expect(events.map { ($0["uid"] as? NSNumber)?.uint32Value } == [Self.alice, getuid()])
         // It takes a grant of its own.
-        let denied = try await Anybody(daemon).ctl("disconnect", "--user", "0", uid: Self.alice)
+        let denied = try await anybody.ctl("disconnect", "--user", "0", uid: Self.alice)
         #expect(denied.status == .exited(77))
         #expect(try daemon.events("disconnect").count == 2)
     }

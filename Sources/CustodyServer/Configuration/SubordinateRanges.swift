@@ -18,19 +18,21 @@ public struct SubordinateRanges: Sendable {
 
     /// The machine's.
     public static func read(file: String = "/etc/subuid", switchFile: String = "/etc/nsswitch.conf") -> SubordinateRanges {
-        let switches = (try? String(contentsOfFile: switchFile, encoding: .isoLatin1)) ?? ""
-        if let source = otherSource(switches) {
-            return SubordinateRanges(
-                ranges: parse((try? String(contentsOfFile: file, encoding: .isoLatin1)) ?? ""),
-                gap: "\(switchFile) has subordinate uids come from '\(source)', and \(file) alone is read")
+        var gap: String?
+        if let source = otherSource((try? text(switchFile)) ?? "") {
+            gap = "\(switchFile) has subordinate uids come from '\(source)', and \(file) alone is read"
         }
         // Where there is no file nobody has subordinate uids.
-        guard FileManager.default.fileExists(atPath: file) else { return SubordinateRanges(ranges: [], gap: nil) }
+        guard FileManager.default.fileExists(atPath: file) else { return SubordinateRanges(ranges: [], gap: gap) }
         do {
-            return SubordinateRanges(ranges: parse(try String(contentsOfFile: file, encoding: .isoLatin1)), gap: nil)
+            return SubordinateRanges(ranges: parse(try text(file)), gap: gap)
         } catch {
             return SubordinateRanges(ranges: [], gap: "\(file) can't be read: \(error.localizedDescription)")
         }
+    }
+
+    private static func text(_ file: String) throws -> String {
+        String(decoding: try Data(contentsOf: URL(fileURLWithPath: file)), as: UTF8.self)
     }
 
     /// Those that a uid is in.
@@ -38,7 +40,8 @@ public struct SubordinateRanges: Sendable {
 
     /// As newuidmap(1) reads it: what it does not understand it passes over.
     static func parse(_ text: String) -> [Range] {
-        text.split(whereSeparator: \.isNewline).compactMap { line in
+        text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { line in
+            let line = Substring(line)
             let parts = line.split(separator: ":", omittingEmptySubsequences: false)
             guard parts.count == 3, !parts[0].isEmpty, let first = number(parts[1]), let count = number(parts[2]), count > 0,
                 let start = UInt32(exactly: first)
@@ -57,8 +60,8 @@ public struct SubordinateRanges: Sendable {
 
     /// What the name service switch names for them besides files.
     private static func otherSource(_ text: String) -> String? {
-        for line in text.split(whereSeparator: \.isNewline) {
-            let line = line.prefix { $0 != "#" }.trimmingCharacters(in: .whitespaces)
+        for line in text.utf8.split(separator: UInt8(ascii: "\n")) {
+            let line = Substring(line).prefix { $0 != "#" }.trimmingCharacters(in: .whitespaces)
             guard line.hasPrefix("subid:") else { continue }
             return line.dropFirst(6).split(whereSeparator: \.isWhitespace).map(String.init).first { $0 != "files" && !$0.hasPrefix("[") }
         }

@@ -115,7 +115,7 @@ final class Door: Sendable {
     func prepare(for rules: Rules) {
         identities.expect(rules)
         let isDone = DispatchSemaphore(value: 0)
-        lookAgain { isDone.signal() }
+        lookAgain(isReload: true) { isDone.signal() }
         _ = isDone.wait(timeout: .now() + .seconds(2))
     }
 
@@ -132,18 +132,18 @@ final class Door: Sendable {
     }
 
     /// Has those who are connected judged by what the account database says now.
-    private func lookAgain(_ connections: [Connection]? = nil, then body: @escaping @Sendable () -> Void = {}) {
+    private func lookAgain(_ connections: [Connection]? = nil, isReload: Bool = false, then body: @escaping @Sendable () -> Void = {}) {
         let identities = identities
         let words = (connections ?? self.connections).map { connection -> EventLoopFuture<(Caller, Identities.Word?)> in
             let (channel, client) = (connection.channel, connection.client)
-            guard !identities.isComplete(client.principal) else { return eventLoop.makeSucceededFuture((client.caller, nil)) }
+            guard !identities.isComplete(client.caller) else { return eventLoop.makeSucceededFuture((client.caller, nil)) }
             return eventLoop.submit {
                 // On its event loop, which would close it: its descriptor is still its own.
                 (client.caller, channel.isActive ? identities.askKernel(client.caller, on: client.descriptor) : nil)
             }
         }
         EventLoopFuture.whenAllSucceed(words, on: eventLoop).whenComplete { result in
-            identities.renew((try? result.get()) ?? [], then: body)
+            identities.renew((try? result.get()) ?? [], others: isReload ? .zero : .seconds(20), then: body)
         }
     }
 
@@ -219,7 +219,10 @@ final class Door: Sendable {
             self.refuse(descriptor, message, code)
             log.note("a connection is refused", account) { ["uid": "\(peer.uid)", "pid": "\(peer.pid)", "reason": "\(message)"] }
         }
-        guard peer.uid != OverflowIDs.uid else { return refuse(.max, Self.nobody, .denied) }
+        guard peer.uid != OverflowIDs.uid else {
+            budget.noteClosed()
+            return refuse(.max, Self.nobody, .denied)
+        }
         if PeerCredentials.hasLongList(descriptor), let message = longLists.refusal(of: identities.account(of: peer)) {
             budget.noteClosed()
             return refuse(.max, message)
@@ -232,7 +235,7 @@ final class Door: Sendable {
             return refuse(account, error.message)
         }
         let isStranger = account == .max
-        let process = !isStranger && identities.areUnitsNamed ? PeerProcess(of: descriptor) : nil
+        let process = isStranger ? nil : identities.process(of: caller, on: descriptor)
         identities.complete(caller, process: process, isStranger: isStranger) { self.serve(descriptor, caller, account) }
     }
 
@@ -293,7 +296,7 @@ final class Door: Sendable {
             return state.isClosed
         }
         // Other rules may have come while it was on its way.
-        if !identities.isComplete(client.principal) { lookAgain([Connection(channel: channel, client: client)]) }
+        if !identities.isComplete(client.caller) { lookAgain([Connection(channel: channel, client: client)]) }
         channel.closeFuture.whenComplete { _ in
             self.state.withLock { $0.connections[client.number] = nil }
             self.budget.releaseConnection(of: client.account)

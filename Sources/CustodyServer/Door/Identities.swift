@@ -34,7 +34,7 @@ final class Identities: Sendable {
     var gap: String? { state.withLock { $0.known.gap } }
 
     /// Whether any rule names a systemd unit.
-    var areUnitsNamed: Bool { state.withLock { $0.rules.nameUnits } }
+    private var areUnitsNamed: Bool { state.withLock { $0.rules.nameUnits } }
 
     // MARK: The accepting thread
 
@@ -72,6 +72,13 @@ final class Identities: Sendable {
         }
     }
 
+    /// A caller's process, if its unit is to be known and was not asked for yet.
+    func process(of caller: Caller, on descriptor: Int32) -> PeerProcess? {
+        guard areUnitsNamed, !caller.wasUnitAsked else { return nil }
+        caller.noteUnitAsked()
+        return PeerProcess(of: descriptor)
+    }
+
     // MARK: Those who are connected
 
     /// Makes room for the groups of other rules, which come into force when those who are connected have been looked at.
@@ -92,43 +99,47 @@ final class Identities: Sendable {
     }
 
     /// Whether the kernel was asked about all groups, and the unit, that rules name.
-    func isComplete(_ principal: Principal) -> Bool {
+    func isComplete(_ caller: Caller) -> Bool {
         let (groups, areUnitsNamed) = state.withLock { ($0.groups, $0.rules.nameUnits) }
-        return principal.groups.considered?.isSuperset(of: groups) ?? true && (principal.unit != nil || !areUnitsNamed)
+        return caller.principal.groups.considered?.isSuperset(of: groups) ?? true && (caller.wasUnitAsked || !areUnitsNamed)
     }
 
     /// Asks the kernel once more about a caller; where its descriptor is known to be open.
     func askKernel(_ caller: Caller, on descriptor: Int32) -> Word? {
-        let (groups, areUnitsNamed) = state.withLock { ($0.groups, $0.rules.nameUnits) }
+        let groups = state.withLock { $0.groups }
         guard let ofProcess = caller.credentials.groups(of: descriptor, among: groups) else { return nil }
-        let isUnitAsked = areUnitsNamed && caller.principal.unit == nil
-        return Word(ofProcess: ofProcess, asked: groups, process: isUnitAsked ? PeerProcess(of: descriptor) : nil)
+        return Word(ofProcess: ofProcess, asked: groups, process: process(of: caller, on: descriptor))
     }
 
     /// Asks the database anew about callers, and judges them by that and by the kernel's word, where that is new.
-    func renew(_ callers: [(caller: Caller, word: Word?)], then body: @escaping @Sendable () -> Void = {}) {
+    ///
+    /// - Parameter others: Of those who may come again what is older than this is asked for anew, too.
+    func renew(_ callers: [(caller: Caller, word: Word?)], others: Duration = .seconds(20), then body: @escaping @Sendable () -> Void = {}) {
         queue.async {
             let policy = self.state.withLock { state in
                 state.known.refreshRanges()
                 return state.rules.policy
             }
+            let start = ContinuousClock.now
             self.findOwners()
             var named: [(caller: Caller, word: Word?)] = []
             for (caller, word) in callers {
-                if policy.mayName(caller.principal.with(word)) { named.append((caller, word)) } else { self.apply(word, to: caller) }
+                // Whose group was taken away may get it back.
+                let isNamed = policy.mayName(caller.principal.with(word)) || self.state.withLock { $0.known.hasGroups(caller.credentials.uid) }
+                if isNamed { named.append((caller, word)) } else { self.apply(word, to: caller) }
             }
             self.ask(about: named.map(\.caller), isStranger: false, onlyUnknown: false)
             for (caller, word) in named { self.apply(word, to: caller, unit: word?.process?.unit()) }
-            self.renewUnconnected()
+            self.renewUnconnected(askedBefore: start - others)
             body()
         }
     }
 
-    /// Those who may come again are asked about too, so that nobody is judged by what was so long ago.
-    private func renewUnconnected() {
+    /// So that nobody who comes again is judged by what was so long ago.
+    private func renewUnconnected(askedBefore bound: ContinuousClock.Instant) {
         let now = ContinuousClock.now
         let (old, groups) = state.withLock { state in
-            (state.known.accounts.filter { $0.value.since + .seconds(20) < now && $0.value.used + .seconds(3_600) > now && !$0.value.isStranger }.map(\.key), state.groups)
+            (state.known.accounts.filter { $0.value.since < bound && $0.value.used + .seconds(3_600) > now && !$0.value.isStranger }.map(\.key), state.groups)
         }
         for uid in old { ask(uid, groups) }
     }
@@ -200,7 +211,8 @@ final class Identities: Sendable {
     private func find(owner name: String) {
         let owner: KnownAccounts.Owner
         do throws(AccountDatabase.Unavailable) {
-            owner = try database.uid(name).map { .uid($0) } ?? .nobody
+            // A name that was no text in the file is not the one that was asked for.
+            owner = try database.uid(name).map { .uid($0) } ?? (name.utf8.contains("\u{FFFD}".utf8) ? .unknown : .nobody)
         } catch {
             owner = .unknown
         }

@@ -37,7 +37,8 @@ struct KnownAccounts {
 
     private(set) var accounts: [UInt32: Account] = [:]
     private var groupNames: [UInt32: String?] = [:]
-    private var owners: [String: Owner] = [:]
+    /// By the bytes of their names: equal strings need not be equal names.
+    private var owners: [[UInt8]: Owner] = [:]
     private var ranges: SubordinateRanges
     private let read: @Sendable () -> SubordinateRanges
     private let fingerprint: @Sendable () -> [Int]
@@ -98,11 +99,14 @@ struct KnownAccounts {
         if accounts.count >= Self.capacity { accounts = [:] }
     }
 
+    /// Whether its groups were ever asked for: it was no stranger.
+    func hasGroups(_ uid: UInt32) -> Bool { accounts[uid].map { !$0.isStranger } ?? false }
+
     mutating func touch(_ uid: UInt32, now: ContinuousClock.Instant) { accounts[uid]?.used = now }
 
     mutating func learn(owner name: String, _ owner: Owner) {
         if owners.count >= Self.capacity { owners = [:] }
-        owners[name] = owner
+        owners[Array(name.utf8)] = owner
     }
 
     mutating func learn(group gid: UInt32, name: String?) {
@@ -123,13 +127,13 @@ struct KnownAccounts {
     /// The names of all owners that are not known yet.
     var unknownOwners: [String] {
         Set(ranges.ranges.filter { !$0.isRoots && UInt32($0.owner) == nil }.map(\.owner)).filter {
-            if case .uid? = owners[$0] { false } else { true }
+            if case .uid? = owners[Array($0.utf8)] { false } else { true }
         }
     }
 
     /// Whether an owner was asked for, and there was an answer.
     func isKnown(owner name: String) -> Bool {
-        switch owners[name] {
+        switch owners[Array(name.utf8)] {
         case .uid, .nobody: true
         case .unknown, nil: false
         }
@@ -159,7 +163,7 @@ struct KnownAccounts {
 
     private func owner(_ range: SubordinateRanges.Range) -> Owner {
         if range.isRoots { return .uid(0) }
-        return UInt32(range.owner).map { .uid($0) } ?? owners[range.owner] ?? .unknown
+        return UInt32(range.owner).map { .uid($0) } ?? owners[Array(range.owner.utf8)] ?? .unknown
     }
 
     /// Where it can't be known who has which ranges, a uid without a name may be anybody's. Ranges have 65,536 uids.

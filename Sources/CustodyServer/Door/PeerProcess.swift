@@ -54,17 +54,17 @@ final class PeerProcess: Sendable {
     /// So many control groups are looked at. Those of the system's units come first, however many a user makes in its own.
     private static let mostLookedAt = 16_384
     /// The numbers are not used again.
-    private static let known = Mutex<[UInt64: SystemdUnit]>([:])
+    private static let known = Mutex<[UInt64: SystemdUnit?]>([:])
     private static let capacity = 1_024
 
     private func unitByControlGroup() -> SystemdUnit? {
         var cgroup: UInt64 = 0
         guard csystem_process_cgroup(descriptor, &cgroup) == 0 else { return nil }
         if let unit = Self.known.withLock({ $0[cgroup] }) { return unit }
-        guard let path = Self.path(of: cgroup), let unit = SystemdUnit(cgroup: path) else { return nil }
+        let unit = Self.path(of: cgroup).flatMap(SystemdUnit.init)
         Self.known.withLock { known in
             if known.count >= Self.capacity { known = [:] }
-            known[cgroup] = unit
+            known[cgroup] = .some(unit)
         }
         return unit
     }
