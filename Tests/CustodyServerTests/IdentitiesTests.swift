@@ -15,6 +15,7 @@ import Testing
             var groups: [UInt32: [UInt32]] = [:]
             var fails = false
             var ranges = ""
+            var groupRanges = ""
             var gap: String?
             var version = 0
         }
@@ -49,7 +50,8 @@ import Testing
         func identities(_ rules: Rules) -> Identities {
             Identities(
                 rules, database: database,
-                ranges: { [self] in state.withLock { SubordinateRanges(ranges: SubordinateRanges.parse($0.ranges), gap: $0.gap) } },
+                ranges: { [self] in state.withLock { SubordinateRanges(
+                    ranges: SubordinateRanges.parse($0.ranges), groupRanges: SubordinateRanges.parse($0.groupRanges), gap: $0.gap) } },
                 fingerprint: { [self] in state.withLock { [$0.version] } })
         }
     }
@@ -177,6 +179,18 @@ import Testing
         #expect(try await completed(identities, uid: 365_536).principal.account == 1_001)
     }
 
+    /// Accounts that are managed elsewhere often have the numbers of which this machine makes ranges.
+    @Test(.enabled(if: getgid() == 0, "for a process with group 0")) func aRangeOverAccountsMakesNobodyOneOfThem() async throws {
+        let world = World()
+        world.state.withLock { ($0.ranges, $0.groupRanges) = ("bob:1001:5\n", "bob:0:1\n") }
+        let identities = world.identities(Self.rules)
+        #expect(isDenied(try await completed(identities, uid: 1_001)), "bob can be alice")
+        #expect(isDenied(try await completed(identities, uid: 1_050)), "and give himself the group")
+        // 1002 is in the range and its owner: not subordinate, and a member by the database.
+        world.state.withLock { $0.groups = [1_002: [0]] }
+        #expect(!isDenied(try await completed(identities, uid: 1_002)))
+    }
+
     @Test func rangesThatAreNotKnown() async throws {
         let world = World()
         world.state.withLock { $0.gap = "a test" }
@@ -214,7 +228,7 @@ import Testing
         ("alice:1:18446744073709551615", [1...4_294_967_295]), ("# a comment\n\nalice:5:1\nbob:7:1\r\n", [5...5]), ("alice:1:1:1", []),
     ] as [(String, [ClosedRange<UInt32>])])
     func rangesAreReadAsNewuidmapDoes(_ text: String, _ uids: [ClosedRange<UInt32>]) {
-        #expect(SubordinateRanges.parse(text).map(\.uids) == uids)
+        #expect(SubordinateRanges.parse(text).map(\.ids) == uids)
     }
 
     @Test func aSourceThatCantBeReadIsAGap() throws {
@@ -222,11 +236,11 @@ import Testing
         let ranges = try folder.write("subuid", "alice:100000:65536\n")
         let files = try folder.write("files", "subid: files [NOTFOUND=return] # sss\n")
         let other = try folder.write("other", "passwd: files\nsubid:  files sss\n")
-        #expect(SubordinateRanges.read(file: ranges, switchFile: files).gap == nil)
-        #expect(SubordinateRanges.read(file: ranges, switchFile: folder.file("none")).ranges.count == 1)
-        #expect(SubordinateRanges.read(file: folder.file("none"), switchFile: files).gap == nil)
-        #expect(SubordinateRanges.read(file: ranges, switchFile: other).gap?.contains("'sss'") == true)
-        #expect(SubordinateRanges.read(file: folder.path, switchFile: files).gap?.contains("can't be read") == true)
+        #expect(SubordinateRanges.read(file: ranges, groupFile: ranges, switchFile: files).gap == nil)
+        #expect(SubordinateRanges.read(file: ranges, groupFile: ranges, switchFile: folder.file("none")).ranges.count == 1)
+        #expect(SubordinateRanges.read(file: folder.file("none"), groupFile: folder.file("none"), switchFile: files).gap == nil)
+        #expect(SubordinateRanges.read(file: ranges, groupFile: ranges, switchFile: other).gap?.contains("'sss'") == true)
+        #expect(SubordinateRanges.read(file: folder.path, groupFile: ranges, switchFile: files).gap?.contains("can't be read") == true)
     }
 
     // MARK: The kernel's word

@@ -75,6 +75,16 @@ import Testing
         #expect(isAllowed(nobodys, grants))
     }
 
+    @Test func aNameMeansNobodyWhereARangeOverlaps() {
+        let sub = Subordination(account: 7, owners: [7], ownerName: "seven")
+        #expect(!isAllowed(principal(subordination: sub), [grant(Self.toOwner)]))
+        #expect(isAllowed(principal(subordination: sub), [grant(.user(name: "1001", uid: 1_001))]))
+        let assumed = Principal(uid: 8, groups: Groups(ofProcess: [Self.group], ofAccount: [], assumable: [Self.group]), pid: 1)
+        #expect(!isAllowed(assumed, [grant(Self.toGroup)]))
+        #expect(isAllowed(assumed, [grant(.group(name: "50", gid: 50))]))
+        #expect(Policy(grants: [grant(Self.toOwner)]).objection(to: principal(subordination: sub)).contains("subordinate uids"))
+    }
+
     @Test func onePersonHasOneCountAndOneAccount() {
         let limiter = Limiter([Limit(rule: "l", perDay: 3)])
         let everybody = [principal(process: [Self.group])] + (0..<10).map { subordinate(300_000 + $0) }

@@ -10,13 +10,17 @@ public struct Groups: Sendable, Hashable {
     public let ofAccount: [UInt32]?
     /// Groups that the account database had for the account once, and has taken away since.
     public let withdrawn: [UInt32]
+    /// Groups of the process of whose numbers somebody has a subordinate range, so that a user namespace gives them to him, and
+    /// that the account database does not say that the account has.
+    public let assumable: [UInt32]
     /// The groups that were looked for: of others nothing is known. nil is all.
     public let considered: Set<UInt32>?
 
-    public init(ofProcess: [UInt32], ofAccount: [UInt32]?, withdrawn: [UInt32] = [], considered: Set<UInt32>? = nil) {
+    public init(ofProcess: [UInt32], ofAccount: [UInt32]?, withdrawn: [UInt32] = [], assumable: [UInt32] = [], considered: Set<UInt32>? = nil) {
         self.ofProcess = ofProcess
         self.ofAccount = ofAccount
         self.withdrawn = withdrawn
+        self.assumable = assumable
         self.considered = considered
     }
 

@@ -7,6 +7,7 @@ public struct Policy: Sendable {
     }
 
     static let unnamed = "no grant names this principal"
+    static let subordinate = "the grants of this principal do not include subordinate uids, of which it has one"
     static let elsewhere = "the grants of this principal are for another systemd unit than the one that is known of it"
 
     public let grants: [Grant]
@@ -59,7 +60,9 @@ public struct Policy: Sendable {
     func objection(to principal: Principal, _ kind: Operation.Kind? = nil) -> String {
         if let kind, let denial = denialOfAll(principal, kind) { return Self.denied(by: denial) }
         if names(principal) { return "no grant of this principal covers it" }
-        return mayName(principal) ? Self.elsewhere : Self.unnamed
+        if mayName(principal) { return Self.elsewhere }
+        let isSubordinate = principal.subordination != nil && grants.contains { $0.subject.mayInclude(principal) }
+        return isSubordinate ? Self.subordinate : Self.unnamed
     }
 
     /// A denial that holds for every key and context.

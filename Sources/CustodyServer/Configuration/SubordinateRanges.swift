@@ -1,34 +1,54 @@
 import Custody
 import Foundation
 
-/// Which uids a user may use in user namespaces of its own (subuid(5)).
+/// Which uids and gids a user may use in user namespaces of its own (subuid(5), subgid(5)).
 public struct SubordinateRanges: Sendable {
     public struct Range: Sendable, Hashable {
         /// A user's name or number.
         public let owner: String
-        public let uids: ClosedRange<UInt32>
+        public let ids: ClosedRange<UInt32>
 
         /// Whether it is root's, for containers: root may use any uid, so the range tells of no person.
         var isRoots: Bool { owner == "root" || owner == "0" }
     }
 
+    /// Of uids.
     public let ranges: [Range]
+    public let groupRanges: [Range]
     /// Why there may be more ranges than these; nil if these are all.
     public let gap: String?
 
     /// The machine's.
-    public static func read(file: String = "/etc/subuid", switchFile: String = "/etc/nsswitch.conf") -> SubordinateRanges {
+    public static func read(
+        file: String = "/etc/subuid", groupFile: String = "/etc/subgid", switchFile: String = "/etc/nsswitch.conf"
+    ) -> SubordinateRanges {
         var gap: String?
         if let source = otherSource((try? text(switchFile)) ?? "") {
-            gap = "\(switchFile) has subordinate uids come from '\(source)', and \(file) alone is read"
+            gap = "\(switchFile) has subordinate ids come from '\(source)', and \(file) and \(groupFile) alone are read"
         }
-        // Where there is no file nobody has subordinate uids.
-        guard FileManager.default.fileExists(atPath: file) else { return SubordinateRanges(ranges: [], gap: gap) }
-        do {
-            return SubordinateRanges(ranges: parse(try text(file)), gap: gap)
-        } catch {
-            return SubordinateRanges(ranges: [], gap: "\(file) can't be read: \(error.localizedDescription)")
+        func ranges(_ file: String) -> [Range] {
+            // Where there is no file nobody has subordinate ids.
+            guard FileManager.default.fileExists(atPath: file) else { return [] }
+            do {
+                return parse(try text(file))
+            } catch {
+                gap = "\(file) can't be read: \(error.localizedDescription)"
+                return []
+            }
         }
+        let (users, groups) = (ranges(file), ranges(groupFile))
+        return SubordinateRanges(ranges: users, groupRanges: groups, gap: gap)
+    }
+
+    init(ranges: [Range], groupRanges: [Range] = [], gap: String?) {
+        self.ranges = ranges
+        self.groupRanges = groupRanges
+        self.gap = gap
+    }
+
+    /// Whether somebody may give himself the group in a user namespace.
+    public func canBeAssumed(gid: UInt32) -> Bool {
+        groupRanges.contains { $0.ids.contains(gid) } || (gap != nil && gid >= 65_536)
     }
 
     private static func text(_ file: String) throws -> String {
@@ -36,7 +56,7 @@ public struct SubordinateRanges: Sendable {
     }
 
     /// Those that a uid is in.
-    public func ranges(with uid: UInt32) -> [Range] { ranges.filter { $0.uids.contains(uid) } }
+    public func ranges(with uid: UInt32) -> [Range] { ranges.filter { $0.ids.contains(uid) } }
 
     /// As newuidmap(1) reads it: what it does not understand it passes over.
     static func parse(_ text: String) -> [Range] {
@@ -46,7 +66,7 @@ public struct SubordinateRanges: Sendable {
             guard parts.count == 3, !parts[0].isEmpty, let first = number(parts[1]), let count = number(parts[2]), count > 0,
                 let start = UInt32(exactly: first)
             else { return nil }
-            let range = Range(owner: String(parts[0]), uids: start...UInt32(clamping: first + min(count, 1 << 32) - 1))
+            let range = Range(owner: String(parts[0]), ids: start...UInt32(clamping: first + min(count, 1 << 32) - 1))
             // Such as `root:1000:1`, by which a container shows one of the machine's own users.
             return range.isRoots && count == 1 ? nil : range
         }
@@ -77,7 +97,7 @@ extension SubordinateRanges {
         guard let first = own.first, !owners.contains(uid) else { return nil }
         let account = first.isRoots ? nil : owners.first ?? nil
         return Subordination(
-            account: account ?? first.uids.lowerBound, owners: owners.compactMap(\.self),
+            account: account ?? first.ids.lowerBound, owners: owners.compactMap(\.self),
             ownerName: UInt32(first.owner).map(SystemAccounts.name(ofUID:)) ?? first.owner)
     }
 }

@@ -139,7 +139,7 @@ final class Identities: Sendable {
     private func renewUnconnected(askedBefore bound: ContinuousClock.Instant) {
         let now = ContinuousClock.now
         let (old, groups) = state.withLock { state in
-            (state.known.accounts.filter { $0.value.since < bound && $0.value.used + .seconds(3_600) > now && !$0.value.isStranger }.map(\.key), state.groups)
+            (state.known.accounts.filter { $0.value.since < bound && $0.value.isInUse(now) && !$0.value.isStranger }.map(\.key), state.groups)
         }
         for uid in old { ask(uid, groups) }
     }
@@ -236,11 +236,13 @@ final class Identities: Sendable {
                 }
                 ofAccount?.append(contentsOf: groups)
             }
+            let ofProcess = now.groups.ofProcess.filter(considered.contains)
+            let confirmed = state.known.accounts[uid]?.groups ?? []
             caller.become(Principal(
                 uid: uid, subordination: state.known.subordination(of: uid),
                 groups: Groups(
-                    ofProcess: now.groups.ofProcess.filter(considered.contains), ofAccount: ofAccount,
-                    withdrawn: accounts.flatMap { $0?.withdrawn ?? [] }, considered: considered),
+                    ofProcess: ofProcess, ofAccount: ofAccount, withdrawn: accounts.flatMap { $0?.withdrawn ?? [] },
+                    assumable: ofProcess.filter { state.known.canBeAssumed(gid: $0) && !confirmed.contains($0) }, considered: considered),
                 unit: unit ?? now.unit, pid: now.pid, user: state.known.accounts[uid]?.name,
                 group: state.known.groupName(caller.credentials.gid) ?? nil))
         }

@@ -18,9 +18,12 @@ struct KnownAccounts {
         /// No grant names it: nothing but its name was asked for.
         var isStranger: Bool { asked.isEmpty && groups == nil }
 
-        /// Whether it may be gone by. What is in use is asked for again long before: it grows this old while the database hangs.
+        /// Whether it came here lately, and is asked for again twice a minute.
+        func isInUse(_ now: ContinuousClock.Instant) -> Bool { used + .seconds(3_600) > now }
+
+        /// Whether it may be gone by. What is in use grows older than a minute only while the database hangs.
         func isUsable(for groups: Set<UInt32>?, now: ContinuousClock.Instant) -> Bool {
-            guard since + .seconds(600) > now else { return false }
+            guard since + .seconds(isInUse(now) ? 600 : 60) > now else { return false }
             return groups.map { self.groups != nil && asked.isSuperset(of: $0) } ?? true
         }
     }
@@ -53,7 +56,7 @@ struct KnownAccounts {
 
     /// By these the files of ``SubordinateRanges`` are seen to have changed.
     static func fingerprintOfFiles() -> [Int] {
-        ["/etc/subuid", "/etc/nsswitch.conf"].flatMap { path -> [Int] in
+        ["/etc/subuid", "/etc/subgid", "/etc/nsswitch.conf"].flatMap { path -> [Int] in
             var info = stat()
             guard stat(path, &info) == 0 else { return [0] }
             return [Int(info.st_ino), Int(info.st_size), info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec]
@@ -62,6 +65,9 @@ struct KnownAccounts {
 
     /// Why not every range of subordinate uids may be known.
     var gap: String? { ranges.gap }
+
+    /// Whether somebody may give himself the group in a user namespace.
+    func canBeAssumed(gid: UInt32) -> Bool { ranges.canBeAssumed(gid: gid) }
 
     /// Reads the ranges again if they have changed.
     mutating func refreshRanges() {
@@ -95,7 +101,7 @@ struct KnownAccounts {
     /// Makes room: strangers first, who must not be able to have others forgotten.
     private mutating func forget(_ now: ContinuousClock.Instant) {
         accounts = accounts.filter { !$0.value.isStranger }
-        if accounts.count >= Self.capacity { accounts = accounts.filter { $0.value.used + .seconds(3_600) > now } }
+        if accounts.count >= Self.capacity { accounts = accounts.filter { $0.value.isInUse(now) } }
         if accounts.count >= Self.capacity { accounts = [:] }
     }
 
@@ -154,7 +160,7 @@ struct KnownAccounts {
         }
         // Some ranges hold their owners themselves.
         guard !uids.contains(uid) else { return nil }
-        var account = first.uids.lowerBound
+        var account = first.ids.lowerBound
         // Root's connections must not be used up by containers.
         if !first.isRoots, case .uid(let owner) = owner(first) { account = owner }
         let name = UInt32(first.owner).map { accounts[$0]?.name } ?? first.owner

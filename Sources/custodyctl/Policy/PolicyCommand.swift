@@ -40,10 +40,14 @@ extension Principal {
             }
             return gid
         }
+        let process = groups.isEmpty ? user.gids : gids
+        let ranges = SubordinateRanges.read()
         // From a denial or a limit of a group nobody gets away by leaving it out.
         self.init(
-            uid: user.uid, subordination: SubordinateRanges.read().subordination(of: user.uid),
-            groups: Groups(ofProcess: groups.isEmpty ? user.gids : gids, ofAccount: user.gids),
+            uid: user.uid, subordination: ranges.subordination(of: user.uid),
+            groups: Groups(
+                ofProcess: process, ofAccount: user.gids,
+                assumable: process.filter { ranges.canBeAssumed(gid: $0) && !user.gids.contains($0) }),
             unit: unit.flatMap { SystemdUnit(cgroup: "/\($0)") }, pid: 0, user: user.name)
     }
 }
