@@ -51,7 +51,7 @@ public struct Daemon: Service, CustomStringConvertible {
         let door = try Self.door(custodian, configuration.server, group, log)
         custodian.onDoorReport { door.report() }
         custodian.onDisconnect { door.disconnect($0, except: $1) }
-        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log) { door.prepare(for: $0) }
+        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log) { door.change(to: $0, $1) }
         custodian.onReload { () throws(CustodyError) in try reloader.reload() }
 
         custodian.noteEventually(AuditEvent(

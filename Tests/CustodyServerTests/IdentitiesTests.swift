@@ -182,12 +182,11 @@ import Testing
     /// Accounts that are managed elsewhere often have the numbers of which this machine makes ranges.
     @Test(.enabled(if: getgid() == 0, "for a process with group 0")) func aRangeOverAccountsMakesNobodyOneOfThem() async throws {
         let world = World()
-        world.state.withLock { ($0.ranges, $0.groupRanges) = ("bob:1001:5\n", "bob:0:1\n") }
+        world.state.withLock { ($0.ranges, $0.groupRanges, $0.groups) = ("bob:1001:5\n", "bob:0:1\n", [1_002: [0]]) }
         let identities = world.identities(Self.rules)
         #expect(isDenied(try await completed(identities, uid: 1_001)), "bob can be alice")
         #expect(isDenied(try await completed(identities, uid: 1_050)), "and give himself the group")
         // 1002 is in the range and its owner: not subordinate, and a member by the database.
-        world.state.withLock { $0.groups = [1_002: [0]] }
         #expect(!isDenied(try await completed(identities, uid: 1_002)))
     }
 

@@ -110,13 +110,15 @@ final class Door: Sendable {
 
     // MARK: Those who are connected
 
-    /// Looks at everybody as other rules ask for, which come into force after that. Whoever could not be looked at in time is
+    /// Looks at everybody as other rules ask for, which the body then puts in force. Whoever could not be looked at in time is
     /// taken to be in every group that they deny or limit.
-    func prepare(for rules: Rules) {
+    func change<R>(to rules: Rules, _ body: () -> R) -> R {
         identities.expect(rules)
+        defer { identities.settle() }
         let isDone = DispatchSemaphore(value: 0)
         lookAgain(isReload: true) { isDone.signal() }
         _ = isDone.wait(timeout: .now() + .seconds(2))
+        return body()
     }
 
     /// Ends the connections of a user and of its subordinate uids, all but one. Returns how many there were.

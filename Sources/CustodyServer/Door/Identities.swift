@@ -89,6 +89,9 @@ final class Identities: Sendable {
         }
     }
 
+    /// The rules are in force: groups that only the old ones named are of no interest any more.
+    func settle() { state.withLock { $0.groups = $0.rules.groups } }
+
     /// What the kernel says of a caller who is connected already.
     struct Word: Sendable {
         /// Its groups among those that were asked for.
