@@ -101,9 +101,7 @@ import Testing
             groups: Groups(ofProcess: [Self.group], ofAccount: []), unit: SystemdUnit(cgroup: "/system.slice/billing.service"), pid: 5)
         let record = AuditRecord(
             principal: caller, connection: 1, request: 2, item: 0, onBehalfOf: .empty, outcome: .allowed(rule: "r"), latencyMicroseconds: 1)
-        var line: [UInt8] = []
-        record.appendLine(to: &line, time: "t", sequence: 1)
-        let text = String(decoding: line, as: UTF8.self)
+        let text = String(decoding: record.content.bytes, as: UTF8.self)
         for field in [#""uid":300007"#, #""account":1001"#, #""owner":"owner""#, #""gids":[50]"#, #""unit":"billing.service""#] {
             #expect(text.contains(field), "\(text)")
         }

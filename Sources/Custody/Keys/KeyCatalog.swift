@@ -27,13 +27,13 @@ public final class KeyCatalog: Sendable {
     }
 
     private let state = Mutex(State())
-    private let exceptions: Mutex<Set<String>>
+    private let exceptions: Mutex<Set<KeyName>>
 
     /// - Parameter exceptions: Names of keys that the operator wants used although the proof fails.
-    public init(exceptions: Set<String> = []) { self.exceptions = Mutex(exceptions) }
+    public init(exceptions: Set<KeyName> = []) { self.exceptions = Mutex(exceptions) }
 
     /// Counts from the next look on.
-    public func setExceptions(_ names: Set<String>) { exceptions.withLock { $0 = names } }
+    public func setExceptions(_ names: Set<KeyName>) { exceptions.withLock { $0 = names } }
 
     public var ring: KeyRing { state.withLock { $0.ring } }
 
@@ -72,7 +72,7 @@ public final class KeyCatalog: Sendable {
     private func look(
         _ session: borrowing Session, _ trials: [ProofKey: ProofOfCustody.Trial]
     ) throws(PKCS11Error) -> (KeyRing, [ProofKey: ProofOfCustody.Trial]) {
-        struct Candidate { let object: ObjectHandle; let name: String; let id: KeyID; let attributes: AttributeSet }
+        struct Candidate { let object: ObjectHandle; let name: KeyName; let id: KeyID; let attributes: AttributeSet }
         let dates = KeyDates(session)
         var candidates: [Candidate] = []
         var strangers: [KeyRing.Stranger] = []
@@ -90,13 +90,20 @@ public final class KeyCatalog: Sendable {
                     continue
                 }
             }
-            let name = attributes.string(.label) ?? ""
+            let label = attributes.string(.label) ?? ""
             let idBytes = attributes.bytes(.id) ?? []
             guard let id = KeyID(idBytes), id.version > 0 else {
                 strangers.append(.init(
-                    name: name,
-                    reason: "key '\(name)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
+                    name: label,
+                    reason: "key '\(label)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
                         + "its CKA_ID is not Custody's (4 bytes of version and 12 random bytes), so it was not made by "
+                        + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
+                continue
+            }
+            guard let name = KeyName(label: attributes.bytes(.label) ?? []) else {
+                strangers.append(.init(
+                    name: label,
+                    reason: "key '\(label)' (CKA_ID \(id)) is refused: its CKA_LABEL is no key name, so it was not made by "
                         + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
                 continue
             }
@@ -113,7 +120,7 @@ public final class KeyCatalog: Sendable {
                 same = own
                 for double in sharing where double.object != own[0].object {
                     strangers.append(.init(
-                        name: double.name,
+                        name: double.name.description,
                         reason: "key '\(double.name)' (CKA_ID \(id)) is not used: it is a public object with the CKA_ID of key "
                             + "'\(own[0].name)' version \(id.version), which anybody can make without the PIN; remove it with the vendor's tool"))
                 }
@@ -145,7 +152,7 @@ public final class KeyCatalog: Sendable {
     }
 
     private func version(
-        _ name: String, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String]
+        _ name: KeyName, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String]
     ) -> KeyVersion {
         var exception: String?
         if !objections.isEmpty {

@@ -1,7 +1,7 @@
 /// What the vault says of itself.
 public struct StatusReport: Sendable {
     public var token: TokenReport
-    public var keys: [(name: String, versions: [KeyVersion])]
+    public var keys: [(name: KeyName, versions: [KeyVersion])]
     public var uptime: Duration
     /// Operations since the start, by outcome.
     public var allowed: UInt64
