@@ -30,7 +30,7 @@ struct PolicyCheckCommand: ParsableCommand {
         valueName: "group"))
     var group: [String] = []
 
-    @Option(help: ArgumentHelp("The systemd unit that the user's process is in, such as billing.service. Without it, in none that a grant names.", valueName: "unit"))
+    @Option(help: ArgumentHelp("The systemd unit that the user's process is in, such as billing.service, or with its slice payments.slice/billing.service. Without it, in none that a grant names.", valueName: "unit"))
     var unit: String?
 
     @Option(help: ArgumentHelp("What is asked for, such as unwrap.", valueName: "operation"))
@@ -57,7 +57,7 @@ struct PolicyCheckCommand: ParsableCommand {
         }
         _ = try entries()
         if let unit, SystemdUnit(cgroup: "/\(unit)") == nil {
-            throw ValidationError("'\(unit)' is no systemd unit that has processes, such as billing.service")
+            throw ValidationError("'\(unit)' is no systemd unit that has processes, such as billing.service, or payments.slice/billing.service with its slice")
         }
     }
 

@@ -51,7 +51,7 @@ enum RequestTarget: FuzzTarget {
         case .wrap(let wrap): wrap.keyName
         case .generateDataKey(let dataKey): dataKey.keyName
         case .encrypt(let encrypt): encrypt.keyName
-        case .unwrap, .rewrap, .decrypt, .status, .metrics, .reload, nil: "none"
+        case .unwrap, .rewrap, .decrypt, .status, .metrics, .reload, .disconnect, nil: "none"
         }
     }
 
