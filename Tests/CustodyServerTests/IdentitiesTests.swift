@@ -81,7 +81,7 @@ import Testing
     }
 
     private func isDenied(_ caller: Caller) -> Bool {
-        if case .denied = Self.rules.policy.decide(caller.principal, .wrap, key: try? KeyName("k"), context: .empty) { true } else { false }
+        if case .denied = Self.rules.policy.decide(caller.principal, .wrap, key: "k", context: .empty) { true } else { false }
     }
 
     @Test func groupsOfTheDatabaseCountAndAreLookedAtAnew() async throws {
@@ -148,7 +148,7 @@ import Testing
         var rules = Self.rules
         rules.policy = Policy(grants: rules.policy.grants, denials: [Denial(rule: "d", subject: .group(name: "other", gid: 62))])
         func denies() -> Bool {
-            if case .denied = rules.policy.decide(caller.principal, .wrap, key: try? KeyName("k"), context: .empty) { true } else { false }
+            if case .denied = rules.policy.decide(caller.principal, .wrap, key: "k", context: .empty) { true } else { false }
         }
         // Of a group that was not looked for nothing is known, which is the worst.
         #expect(denies())
@@ -156,7 +156,7 @@ import Testing
         #expect(!identities.isComplete(caller))
         let fresh = try await completed(identities, uid: 1_001)
         #expect(identities.isComplete(fresh))
-        if case .denied = rules.policy.decide(fresh.principal, .wrap, key: try? KeyName("k"), context: .empty) { Issue.record("it is not in the group") }
+        if case .denied = rules.policy.decide(fresh.principal, .wrap, key: "k", context: .empty) { Issue.record("it is not in the group") }
     }
 
     // MARK: Subordinate uids
