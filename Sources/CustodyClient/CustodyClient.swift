@@ -106,6 +106,14 @@ public struct CustodyClient: Sendable {
         try await one(.reload) { $0.reloaded }
     }
 
+    /// Ends every connection of a user and of the user's subordinate uids, but for the one that this goes over. Needs a grant
+    /// that names `disconnect`. Whoever may connect can connect again.
+    ///
+    /// - Returns: How many there were.
+    public func disconnect(uid: UInt32) async throws(CustodyClientError) -> Int {
+        try await one(.disconnect(uid: uid)) { $0.disconnected }
+    }
+
     /// Sends up to 256 operations as one request.
     ///
     /// - Returns: One result per operation, in their order. An operation that fails does not touch the others.

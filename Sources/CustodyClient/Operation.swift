@@ -15,6 +15,7 @@ extension CustodyClient {
         case status
         case metrics
         case reload
+        case disconnect(uid: UInt32)
 
         var wire: WireOperation {
             WireOperation.with {
@@ -59,6 +60,7 @@ extension CustodyClient {
                 case .status: $0.status = .init()
                 case .metrics: $0.metrics = .init()
                 case .reload: $0.reload = .init()
+                case .disconnect(let uid): $0.disconnect = .with { $0.uid = uid }
                 }
             }
         }
@@ -121,6 +123,7 @@ extension CustodyClient {
         case decrypted(SecretBytes)
         case status(WireStatusReport)
         case reloaded(WireConfigurationReport)
+        case disconnected(connections: Int)
 
         init?(_ result: WireResult) {
             switch result.kind {
@@ -140,6 +143,7 @@ extension CustodyClient {
             case .decrypted(let decrypted): self = .decrypted(SecretBytes(decrypted.plaintext))
             case .status(let status): self = .status(status)
             case .reloaded(let reloaded): self = .reloaded(reloaded.configuration)
+            case .disconnected(let disconnected): self = .disconnected(connections: Int(disconnected.connections))
             case .error, nil: return nil
             }
         }
@@ -150,6 +154,7 @@ extension CustodyClient {
         var encrypted: RawCiphertext? { if case .encrypted(let value) = self { value } else { nil } }
         var decrypted: SecretBytes? { if case .decrypted(let value) = self { value } else { nil } }
         var reloaded: WireConfigurationReport? { if case .reloaded(let value) = self { value } else { nil } }
+        var disconnected: Int? { if case .disconnected(let value) = self { value } else { nil } }
         var status: WireStatusReport? { if case .status(let value) = self { value } else { nil } }
     }
 }

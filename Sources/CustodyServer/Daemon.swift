@@ -39,8 +39,6 @@ public struct Daemon: Service, CustomStringConvertible {
             rules: configuration.rules, file: configuration.file, audit: audit, state: state, connection: connection,
             notary: notary, workers: configuration.token.sessions, queueLimit: configuration.server.queueLimit,
             usesLimit: configuration.keys.usesPerVersion, metrics: metrics, log: log)
-        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log)
-        custodian.onReload { () throws(CustodyError) in try reloader.reload() }
         let manager = ServiceManager.ofEnvironment()
         let pace = Mutex(OperationPace())
         let status: @Sendable () -> ServiceStatus = { [custodian] in
@@ -52,6 +50,9 @@ public struct Daemon: Service, CustomStringConvertible {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let door = try Self.door(custodian, configuration.server, group, log)
         custodian.onDoorReport { door.report() }
+        custodian.onDisconnect { door.disconnect($0, except: $1) }
+        let reloader = Reloader(configuration, custodian: custodian, connection: connection, log: log) { door.change(to: $0, $1) }
+        custodian.onReload { () throws(CustodyError) in try reloader.reload() }
 
         custodian.noteEventually(AuditEvent(
             "started",

@@ -9,15 +9,21 @@ final class Reloader: Sendable {
     private let file: String
     private let custodian: Custodian
     private let connection: TokenConnection
+    /// Puts rules in force by the body, and looks at those who are connected as they ask for before that.
+    private let changing: @Sendable (Rules, () -> ConfigurationReport) -> ConfigurationReport
     private let log: Logger
     /// What is in force; one reload at a time.
     private let current: Mutex<Configuration>
 
-    init(_ configuration: Configuration, custodian: Custodian, connection: TokenConnection, log: Logger) {
+    init(
+        _ configuration: Configuration, custodian: Custodian, connection: TokenConnection, log: Logger,
+        changing: @escaping @Sendable (Rules, () -> ConfigurationReport) -> ConfigurationReport
+    ) {
         file = configuration.file
         self.custodian = custodian
         self.connection = connection
         self.log = log
+        self.changing = changing
         current = Mutex(configuration)
     }
 
@@ -39,7 +45,7 @@ final class Reloader: Sendable {
                 connection.setLookInterval(new.keys.lookInterval)
                 if connection.unlock() { log.notice("the token is tried again, as its PIN or its lock may have been put right") }
                 current = new
-                return .success(custodian.adopt(new.rules, file: file, usesLimit: new.keys.usesPerVersion))
+                return .success(changing(new.rules) { custodian.adopt(new.rules, file: file, usesLimit: new.keys.usesPerVersion) })
             } catch {
                 return .failure(error)
             }

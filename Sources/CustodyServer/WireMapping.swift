@@ -34,6 +34,7 @@ package enum WireMapping {
         case .decrypt: .decrypt
         case .status, .metrics: .status
         case .reload: .reload
+        case .disconnect: .disconnect
         case nil: nil
         }
     }
@@ -62,6 +63,8 @@ package enum WireMapping {
             return .metrics
         case .reload:
             return .reload
+        case .disconnect(let disconnect):
+            return .disconnect(uid: disconnect.uid)
         case nil:
             throw CustodyError(
                 .unknownOperation, "the operation is empty or not known to this server; a newer client may be talking to an older server")
@@ -132,6 +135,7 @@ package enum WireMapping {
                 }
             case .success(.status(let report)): $0.status = status(report)
             case .success(.reloaded(let report)): $0.reloaded.configuration = configuration(report)
+            case .success(.disconnected(let connections)): $0.disconnected.connections = UInt32(clamping: connections)
             }
         }
     }

@@ -24,7 +24,7 @@ struct Custodyctl: AsyncParsableCommand {
 
     /// The commands that speak to the daemon.
     private static let clientCommands: [any ParsableCommand.Type] = [
-        StatusCommand.self, TopCommand.self, MetricsCommand.self, ReloadCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
+        StatusCommand.self, TopCommand.self, MetricsCommand.self, ReloadCommand.self, DisconnectCommand.self, WrapCommand.self, UnwrapCommand.self, RewrapCommand.self, DataKeyCommand.self,
     ]
 
     /// The commands that work on the token.

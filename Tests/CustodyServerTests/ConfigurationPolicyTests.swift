@@ -90,7 +90,7 @@ import Testing
         (grant + "keys = [\"*\"]\noperations = [\"decrypt\"]\ncontext = { a = \"b\" }", 4, "decrypt has no context"),
         (grant + "keys = [\"*\"]\noperations = [\"wrap\"]\ncontext = { \"\" = \"b\" }", 5, "a context key is empty"),
         (grant + "operations = [\"status\", \"wrap\"]", 1, "'keys' is missing"),
-        (grant + "operations = [\"status\"]\neveryone = true", 4, "'everyone' is not known here; known are context, group, keys, operations, user"),
+        (grant + "operations = [\"status\"]\neveryone = true", 4, "'everyone' is not known here; known are context, group, keys, operations, subordinate, unit, user"),
         (grant + "keys = 1\noperations = [\"status\"]", 3, "'keys' must be an array"),
         ("[[grant]]\nuser = 0\noperations = [\"status\"]", 2, "'user' must be a string"),
         ("[[deny]]\nkeys = [\"*\"]", 1, "a denial names one 'user' or one 'group', or says 'everyone = true'"),
@@ -125,6 +125,14 @@ import Testing
         (limit + "keys = [\"/\"]", 3, "'/' can't be a key's name"),
         (limit + "operations = [\"open\"]", 3, "there is no operation 'open'"),
         (limit + "context = { a = \"b\" }", 3, "'context' is not known here"),
+        ("[[grant]]\nuser = \"nobody\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 2, "stands for every user whom the kernel can't name"),
+        ("[[grant]]\nuser = \"65534\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 2, "stands for every user whom the kernel can't name"),
+        ("[[deny]]\ngroup = \"nogroup\"", 2, "stands for every group that the kernel can't name"),
+        ("[[limit]]\nper-day = 1\nuser = \"65534\"", 3, "stands for every user whom the kernel can't name"),
+        (grant + "unit = \"billing\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "'billing' is no systemd unit that has processes"),
+        (grant + "unit = \"b\u{e4}.service\"\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "is no systemd unit that has processes"),
+        (grant + "subordinate = true\nkeys = [\"*\"]\noperations = [\"wrap\"]", 3, "'subordinate' is for a grant of a group"),
+        (deny + "unit = \"billing.service\"", 3, "'unit' is for grants"), (limit + "unit = \"billing.service\"", 3, "'unit' is for grants"),
         ("[deny]\nuser = \"root\"", 1, "'deny' must be tables, [[deny]]"),
     ])
     func mistakeHasItsLineAndWhatIsExpected(_ text: String, _ line: Int, _ expected: String) throws {
@@ -133,6 +141,23 @@ import Testing
         #expect(problems.count == 1, "\(problems)")
         #expect(problems.first?.hasPrefix("/etc/custody/custody.toml:\(line + 6): ") == true, "\(problems)")
         #expect(problems.first?.contains(expected) == true, "\(problems)")
+    }
+
+    @Test func unitAndSubordinateAreRead() throws {
+        let grants = try rules(
+            """
+            [[grant]]
+            user = "root"
+            unit = "billing.service"
+            operations = ["status"]
+            [[grant]]
+            group = "root"
+            unit = "services.slice"
+            subordinate = true
+            operations = ["disconnect"]
+            """).policy.grants
+        #expect(grants.map(\.unit) == ["billing.service", "services.slice"])
+        #expect(grants.map(\.includesSubordinates) == [false, true])
     }
 
     /// Tables that may share their line with others are told apart by their number.

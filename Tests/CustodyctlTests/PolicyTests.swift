@@ -144,6 +144,30 @@ import Testing
         #expect(document[4]["per_second"].number == 0.5)
     }
 
+    @Test func unitsAreAskedForAndShown() async throws {
+        let installation = try await Installation(grants: """
+            [[grant]]
+            user = "64101"
+            unit = "billing.service"
+            operations = ["disconnect"]
+            [[grant]]
+            group = "64050"
+            subordinate = true
+            operations = ["status"]
+            """)
+        let check = ["policy", "check", "--user", "64101", "--operation", "disconnect"]
+        _ = try await installation.ctl(check + ["--unit", "billing.service"]).exiting()
+        for elsewhere in [[], ["--unit", "other.service"]] {
+            let denied = try await installation.ctl(check + elsewhere).exiting(77)
+            #expect(denied.text.hasPrefix("denied: the grants of this principal are for another systemd unit"), "\(denied.text)")
+        }
+        let wrong = try Refusal(try await installation.ctl(check + ["--unit", "billing", "--json"]).exiting(64))
+        #expect(wrong.message.contains("'billing' is no systemd unit"))
+        let shown = try await installation.ok("policy", "show").text
+        #expect(shown.contains("user 64101 in billing.service ") && shown.contains("group 64050 with subordinate uids "), "\(shown)")
+        #expect(try await installation.ok("policy", "show", "--user", "64101").text.contains("billing.service"))
+    }
+
     @Test func noRulesDenyAll() async throws {
         let installation = try await Installation(grants: "")
         #expect(try await installation.ok("policy", "show").text == "Rules of \(installation.configurationFile)\nNo grant stands in the configuration: everything is denied.\n")

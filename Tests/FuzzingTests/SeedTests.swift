@@ -36,6 +36,7 @@ struct SeedTests {
         ("status", .status(WireStatus())),
         ("metrics", .metrics(WireMetrics())),
         ("reload", .reload(WireReload())),
+        ("disconnect", .disconnect(.with { $0.uid = 1_000 })),
     ]
 
     private static let blob = Array("CTDY".utf8) + [1, 1] + KeyID(newFor: 1).bytes + [UInt8](repeating: 7, count: 12 + 6 + 16)

@@ -73,6 +73,7 @@ extension CustodyClient {
             case .status: return .success(.status(try await status()))
             case .metrics: return .success(.status(try await metrics()))
             case .reload: return .success(.reloaded(try await reload()))
+            case .disconnect(let uid): return .success(.disconnected(connections: try await disconnect(uid: uid)))
             }
         } catch {
             return .failure(error)

@@ -164,7 +164,7 @@ import Testing
             try connection.send(RawConnection.header(length: UInt32(body.count), id: UInt32(number)) + body)
             let answer = try #require(try connection.receive())
             #expect(answer.id == UInt32(number))
-            if number <= 9 {
+            if number <= 10 {
                 #expect(answer.response.error.code == ErrorCode.invalidRequest.rawValue, "\(number)")
                 #expect(answer.response.error.message.contains("more fields"), "\(number)")
             } else {

@@ -18,7 +18,7 @@ public final class RunningDaemon: Sendable {
         [[grant]]
         user = "\(getuid())"
         keys = ["*"]
-        operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status", "reload"]
+        operations = ["wrap", "unwrap", "rewrap", "generate-data-key", "encrypt", "decrypt", "status", "reload", "disconnect"]
         """
 
     /// - Parameters:
@@ -29,9 +29,10 @@ public final class RunningDaemon: Sendable {
     ///   - faults: Stands between it and SoftHSM.
     ///   - tokenLines: Further lines of its `[token]`.
     ///   - environment: Of the daemon's process, besides this one's.
+    ///   - wrapper: A program, with its arguments, that becomes the daemon.
     public static func start(
         server: String = "", audit: String = "", auditFile: String = "audit.jsonl", keys: String = "", rules: String = everything,
-        faults: FaultModule? = nil, tokenLines: String = "", environment: [String: String] = [:]
+        faults: FaultModule? = nil, tokenLines: String = "", environment: [String: String] = [:], wrapper: [String] = []
     ) async throws -> RunningDaemon {
         let token = try await SoftHSMToken()
         try configure(
@@ -39,7 +40,7 @@ public final class RunningDaemon: Sendable {
             tokenLines: tokenLines)
         let generated = try await run("custodyctl", arguments: ["key", "generate", "root", "--config", token.directory.file("custody.toml")])
         guard generated.status == .exited(0) else { throw UnexpectedResult(generated) }
-        return try await RunningDaemon(token, faults, environment)
+        return try await RunningDaemon(token, faults, environment, wrapper)
     }
 
     /// Writes the configuration of a daemon on this token.
@@ -79,10 +80,12 @@ public final class RunningDaemon: Sendable {
         try token.directory.write("custody.toml", text[..<start.lowerBound] + "\n[keys]\n" + rules)
     }
 
-    private init(_ token: SoftHSMToken, _ faults: FaultModule?, _ environment: [String: String] = [:]) async throws {
+    private init(_ token: SoftHSMToken, _ faults: FaultModule?, _ environment: [String: String] = [:], _ wrapper: [String] = []) async throws {
         self.token = token
         self.faults = faults
-        process = try ChildProcess("custodyd", arguments: ["--config", token.directory.file("custody.toml")], environment: environment)
+        let program = wrapper.isEmpty ? "custodyd" : Products.directory + "/custodyd"
+        let words = wrapper + [program, "--config", token.directory.file("custody.toml")]
+        process = try ChildProcess(words[0], arguments: Array(words.dropFirst()), environment: environment)
         try await process.line(containing: "token ready")
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /// Credentials of the process at the other end of a connected Unix socket, as the kernel recorded them at connect time.
@@ -17,6 +18,17 @@ int csystem_peer_credentials(int fd, struct csystem_peer *peer);
 /// SO_PEERGROUPS: the peer's supplementary groups. `count` is the capacity on entry and the number on return.
 /// Returns 0, or the errno (ERANGE: `count` says how many there are).
 int csystem_peer_groups(int fd, gid_t *groups, size_t *count);
+
+/// SO_PEERPIDFD (Linux 6.5): a descriptor of the process that connected, which stands for no other one however long it lives.
+/// Returns the descriptor, or a negative errno.
+int csystem_peer_process(int fd);
+
+/// PIDFD_GET_INFO (Linux 6.13): the id of the process' control group in the hierarchy of version 2. Returns 0, or the errno.
+int csystem_process_cgroup(int process, uint64_t *cgroup);
+
+/// The path of a control group below `root`, which is where the hierarchy of version 2 is mounted: with a slash before each of
+/// its parts. Outer ones are looked at first, `most` at most. Returns 0, or the errno (ENOENT: it is not among them).
+int csystem_cgroup_path(const char *root, uint64_t cgroup, size_t most, char *path, size_t capacity);
 
 /// Overwrites `length` bytes with zeros; never optimised away.
 void csystem_zeroize(const void *bytes, size_t length);

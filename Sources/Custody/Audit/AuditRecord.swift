@@ -42,11 +42,16 @@ public struct AuditRecord: Sendable {
         }
         json.field("uid", UInt64(principal.uid))
         if let user = principal.user { json.field("user", AuditLine.cut(user)) }
+        if let subordination = principal.subordination {
+            json.field("account", UInt64(subordination.account))
+            if let owner = subordination.ownerName { json.field("owner", AuditLine.cut(owner)) }
+        }
         if let group = principal.group { json.field("group", AuditLine.cut(group)) }
         json.field("gids", principal.gids.prefix(AuditLine.mostGroups).lazy.map { UInt64($0) })
         if principal.gids.count > AuditLine.mostGroups {
             json.field("gids_left_out", UInt64(principal.gids.count - AuditLine.mostGroups))
         }
+        if let unit = principal.unit { json.field("unit", unit.name) }
         json.field("pid", UInt64(clamping: principal.pid))
         json.field("connection", connection)
         json.field("request", UInt64(request))

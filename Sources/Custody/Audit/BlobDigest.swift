@@ -15,7 +15,7 @@ extension Operation {
         switch self {
         case .unwrap(let blob, _), .rewrap(let blob, _): BlobDigest.of(blob)
         case .decrypt(let raw): BlobDigest.of(raw.keyID, raw.nonce, raw.ciphertext, raw.tag)
-        case .wrap, .generateDataKey, .encrypt, .status, .metrics, .reload: nil
+        case .wrap, .generateDataKey, .encrypt, .status, .metrics, .reload, .disconnect: nil
         }
     }
 }
@@ -26,7 +26,7 @@ extension Answer {
         switch self {
         case .wrapped(let blob, _), .dataKey(let blob, _, _): BlobDigest.of(blob)
         case .encrypted(let nonce, let ciphertext, let tag, let key): BlobDigest.of(key.id.bytes, nonce, ciphertext, tag)
-        case .unwrapped, .decrypted, .status, .reloaded: nil
+        case .unwrapped, .decrypted, .status, .reloaded, .disconnected: nil
         }
     }
 
@@ -34,7 +34,7 @@ extension Answer {
     var key: KeyReference? {
         switch self {
         case .wrapped(_, let key), .unwrapped(_, let key), .dataKey(_, _, let key), .encrypted(_, _, _, let key), .decrypted(_, let key): key
-        case .status, .reloaded: nil
+        case .status, .reloaded, .disconnected: nil
         }
     }
 }

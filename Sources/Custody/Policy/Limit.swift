@@ -2,7 +2,7 @@
 public struct Limit: Sendable, Hashable {
     /// Who and what share a count.
     public enum Per: String, Sendable, Hashable, CaseIterable {
-        /// Each uid has one of its own.
+        /// Each account has one of its own: a user, with all subordinate uids.
         case user
         /// Each key has one, for all principals together.
         case key
@@ -42,6 +42,6 @@ public struct Limit: Sendable, Hashable {
 
     /// - Parameter key: nil if it is not known: then only a limit of all keys is concerned.
     public func concerns(_ principal: Principal, _ kind: Operation.Kind, key: KeyName?) -> Bool {
-        subject.includes(principal) && conditions.cover(kind, key: key, context: nil)
+        subject.mayInclude(principal) && conditions.cover(kind, key: key, context: nil)
     }
 }

@@ -3,12 +3,12 @@ struct LimitBuckets {
     /// Which limit counts, and for whom and what.
     struct ID: Hashable {
         var limit: Int
-        var uid: UInt32?
+        var account: UInt32?
         var key: KeyName?
 
         init(_ limit: Int, _ per: Limit.Per, _ principal: Principal, key: KeyName?) {
             self.limit = limit
-            if per == .user || per == .userAndKey { uid = principal.uid }
+            if per == .user || per == .userAndKey { account = principal.account }
             if per == .key || per == .userAndKey { self.key = key }
         }
 
@@ -17,7 +17,7 @@ struct LimitBuckets {
 
         /// For people.
         func scope(of principal: Principal) -> String {
-            let user = uid.map { uid in principal.user.map { "user \($0)" } ?? "uid \(uid)" }
+            let user = account.map { _ in principal.accountName }
             let words = [user, key.map { "key \($0)" }].compactMap { $0 }
             return words.isEmpty ? "everyone" : words.joined(separator: ", ")
         }

@@ -15,21 +15,28 @@ public enum Operation: Sendable {
     case metrics
     /// Reads the configuration anew; an administrator's.
     case reload
+    /// Cuts the connections of a user; an administrator's.
+    case disconnect(uid: UInt32)
 
     /// The names by which grants and the audit log speak of operations.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         case wrap, unwrap, rewrap
         case generateDataKey = "generate-data-key"
-        case encrypt, decrypt, status, reload
+        case encrypt, decrypt, status, reload, disconnect
 
         /// Whether it uses a root key; the others tell of the daemon or change it.
-        public var usesKey: Bool { self != .status && self != .reload }
+        public var usesKey: Bool {
+            switch self {
+            case .wrap, .unwrap, .rewrap, .generateDataKey, .encrypt, .decrypt: true
+            case .status, .reload, .disconnect: false
+            }
+        }
 
         /// Whether its requests have an encryption context; the raw forms use a key and have none.
         public var hasContext: Bool {
             switch self {
             case .wrap, .unwrap, .rewrap, .generateDataKey: true
-            case .encrypt, .decrypt, .status, .reload: false
+            case .encrypt, .decrypt, .status, .reload, .disconnect: false
             }
         }
     }
@@ -44,6 +51,7 @@ public enum Operation: Sendable {
         case .decrypt: .decrypt
         case .status, .metrics: .status
         case .reload: .reload
+        case .disconnect: .disconnect
         }
     }
 
@@ -52,7 +60,7 @@ public enum Operation: Sendable {
         switch self {
         case .wrap(_, _, let context), .unwrap(_, let context), .rewrap(_, let context),
             .generateDataKey(_, _, _, let context): context
-        case .encrypt, .decrypt, .status, .metrics, .reload: nil
+        case .encrypt, .decrypt, .status, .metrics, .reload, .disconnect: nil
         }
     }
 }
@@ -83,6 +91,7 @@ public enum Answer: Sendable {
     case decrypted(SecretBytes, KeyReference)
     case status(StatusReport)
     case reloaded(ConfigurationReport)
+    case disconnected(connections: Int)
 }
 
 /// Which key version an operation used.

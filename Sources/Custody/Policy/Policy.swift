@@ -7,6 +7,8 @@ public struct Policy: Sendable {
     }
 
     static let unnamed = "no grant names this principal"
+    static let subordinate = "the grants of this principal do not include subordinate uids, of which it has one"
+    static let elsewhere = "the grants of this principal are for another systemd unit than the one that is known of it"
 
     public let grants: [Grant]
     public let denials: [Denial]
@@ -25,7 +27,7 @@ public struct Policy: Sendable {
         // Denials can't be looked up for a key that nobody named.
         guard key != nil || !kind.usesKey else { return .denied(reason: "it names no key") }
         if let denial = denial(principal, kind, key: key, context: context) { return .denied(reason: Self.denied(by: denial)) }
-        for grant in grants where grant.subject.includes(principal) && grant.conditions.cover(kind, key: key, context: context) {
+        for grant in grants where grant.includes(principal) && grant.conditions.cover(kind, key: key, context: context) {
             return .allowed(rule: grant.rule)
         }
         return .denied(reason: objection(to: principal))
@@ -35,17 +37,20 @@ public struct Policy: Sendable {
     public func denial(
         _ principal: Principal, _ kind: Operation.Kind, key: KeyName?, context: EncryptionContext?
     ) -> Denial? {
-        denials.first { $0.subject.includes(principal) && $0.conditions.cover(kind, key: key, context: context) }
+        denials.first { $0.subject.mayInclude(principal) && $0.conditions.cover(kind, key: key, context: context) }
     }
 
     // MARK: Before the key is known
 
+    /// Whether any grant would be about the principal, were it in the right unit.
+    public func mayName(_ principal: Principal) -> Bool { grants.contains { $0.isAbout(principal) } }
+
     /// Whether any grant is about the principal.
-    func names(_ principal: Principal) -> Bool { grants.contains { $0.subject.includes(principal) } }
+    func names(_ principal: Principal) -> Bool { grants.contains { $0.includes(principal) } }
 
     /// Whether the principal may do this with some key in some context: if not, nothing is looked up for it.
     func mayEver(_ principal: Principal, _ kind: Operation.Kind) -> Bool {
-        grants.contains { $0.subject.includes(principal) && $0.conditions.operations.contains(kind) }
+        grants.contains { $0.includes(principal) && $0.conditions.operations.contains(kind) }
             && denialOfAll(principal, kind) == nil
     }
 
@@ -54,12 +59,15 @@ public struct Policy: Sendable {
     /// - Parameter kind: What it ``mayEver(_:_:)`` do with no key, because of a denial as well.
     func objection(to principal: Principal, _ kind: Operation.Kind? = nil) -> String {
         if let kind, let denial = denialOfAll(principal, kind) { return Self.denied(by: denial) }
-        return names(principal) ? "no grant of this principal covers it" : Self.unnamed
+        if names(principal) { return "no grant of this principal covers it" }
+        if mayName(principal) { return Self.elsewhere }
+        let isSubordinate = principal.subordination != nil && grants.contains { $0.subject.mayInclude(principal) }
+        return isSubordinate ? Self.subordinate : Self.unnamed
     }
 
     /// A denial that holds for every key and context.
     private func denialOfAll(_ principal: Principal, _ kind: Operation.Kind) -> Denial? {
-        denials.first { !$0.conditions.areNarrow && $0.subject.includes(principal) && $0.conditions.operations.contains(kind) }
+        denials.first { !$0.conditions.areNarrow && $0.subject.mayInclude(principal) && $0.conditions.operations.contains(kind) }
     }
 
     private static func denied(by denial: Denial) -> String { "denied by \(denial.rule)" }

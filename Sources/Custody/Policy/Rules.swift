@@ -8,6 +8,15 @@ public struct Rules: Sendable {
         self.limits = limits
     }
 
+    /// The groups that any rule names: only these of a caller's matter.
+    public var groups: Set<UInt32> {
+        let subjects: [Subject?] = policy.grants.map(\.subject) + policy.denials.map(\.subject) + limits.map(\.subject)
+        return Set(subjects.compactMap { if case .group(_, let gid)? = $0 { gid } else { nil } })
+    }
+
+    /// Whether it matters in which unit a caller is.
+    public var nameUnits: Bool { policy.grants.contains { $0.unit != nil } }
+
     /// Keys that rules name in full and that the token does not have, each with the place of its rule: mistakes, most likely,
     /// which only a look at the token can find.
     public func unknownKeys(on names: Set<KeyName>) -> [(key: KeyName, rule: String)] {

@@ -109,7 +109,7 @@ extension Custodian {
                     key, nonce: raw.nonce[...], aad: raw.aad, ciphertext: (raw.ciphertext + raw.tag)[...])
                 return .decrypted(plaintext, KeyReference(key))
             }
-        case (.unwrap, _), (.rewrap, _), (.decrypt, _), (.status, _), (.metrics, _), (.reload, _):
+        case (.unwrap, _), (.rewrap, _), (.decrypt, _), (.status, _), (.metrics, _), (.reload, _), (.disconnect, _):
             throw CustodyError(.internalError, "the operation and its target do not fit together")
         }
     }

@@ -20,6 +20,8 @@ public final class Custodian: Sendable {
     private let rulebook: Mutex<Rulebook>
     /// Reads the configuration anew for whoever may ask for that.
     private let reload = Mutex<(@Sendable () throws(CustodyError) -> ConfigurationReport)?>(nil)
+    /// Cuts a user's connections, but for the one of this number.
+    private let disconnect = Mutex<(@Sendable (UInt32, UInt64) -> Int)?>(nil)
     /// Tells of the door.
     private let door = Mutex<(@Sendable () -> DoorReport)?>(nil)
     /// Why the latest attempt to load a configuration changed nothing.
@@ -97,6 +99,14 @@ public final class Custodian: Sendable {
     public func onReload(_ body: @escaping @Sendable () throws(CustodyError) -> ConfigurationReport) {
         reload.withLock { $0 = body }
     }
+
+    /// Who cuts the connections of a user and of its subordinate uids, all but that of a number, and says how many there were.
+    public func onDisconnect(_ body: @escaping @Sendable (_ uid: UInt32, _ except: UInt64) -> Int) {
+        disconnect.withLock { $0 = body }
+    }
+
+    /// The rules in force.
+    public var rules: Rules { rulebook.withLock { $0 }.rules }
 
     /// Puts other rules in force, for requests that come from now on. Limits that stay the same go on counting.
     public func adopt(_ rules: Rules, file: String, usesLimit: UInt64) -> ConfigurationReport {
@@ -187,8 +197,8 @@ public final class Custodian: Sendable {
         }
     }
 
-    /// On which account a caller's use of the daemon goes: its uid's, or one for all whom no grant names, who may do nothing
-    /// here. Whoever can be many users, such as root of a user namespace, gains nothing by it.
+    /// On which account a caller's use of the daemon goes: the person's whose uid it is, or one for all whom no grant names, who
+    /// may do nothing here. Whoever can be many users, such as root of a user namespace, gains nothing by it.
     public func account(of principal: Principal) -> UInt32 { rulebook.withLock { $0 }.policy.account(of: principal) }
 
     /// Who tells of the door for Status.
@@ -267,6 +277,14 @@ public final class Custodian: Sendable {
     private func administer(_ operation: Operation, _ request: CustodyRequest) throws(CustodyError) -> Answer {
         guard request.items.count == 1 else {
             throw CustodyError(.invalidRequest, "\(operation.kind.rawValue) must be the only operation of its request")
+        }
+        if case .disconnect(let uid) = operation {
+            guard let disconnect = disconnect.withLock({ $0 }) else {
+                throw CustodyError(.internalError, "this daemon has no connections to cut")
+            }
+            // What can't be recorded is not done.
+            try note(AuditEvent("disconnect", [("uid", .number(UInt64(uid))), ("by", .number(UInt64(request.principal.uid)))]))
+            return .disconnected(connections: disconnect(uid, request.connection))
         }
         guard let reload = reload.withLock({ $0 }) else {
             throw CustodyError(.internalError, "this daemon can't read its configuration anew; restart it")

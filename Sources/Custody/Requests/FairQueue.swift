@@ -7,7 +7,7 @@ import DequeModule
 /// operations. An element that is larger than what is left of the turn is taken all the same, and the user sits out as many
 /// turns as it took too much. Every step costs the same however long the queue is.
 package struct FairQueue<Element> {
-    /// Who shares a turn: a uid.
+    /// Who shares a turn: an account.
     package typealias User = UInt32
 
     package enum Admission: Equatable {

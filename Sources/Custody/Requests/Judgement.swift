@@ -54,7 +54,7 @@ enum Judgement: Sendable {
         }
         // Whom no grant names learns nothing and costs nothing.
         guard rulebook.policy.names(principal) else {
-            self = .denied(Policy.unnamed)
+            self = .denied(rulebook.policy.objection(to: principal))
             return
         }
         guard let target else {

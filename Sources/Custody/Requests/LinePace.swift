@@ -52,5 +52,5 @@ extension CustodyRequest {
 
 extension Policy {
     /// See ``Custodian/account(of:)``. The number that stands for no user stands for all of the unnamed ones.
-    func account(of principal: Principal) -> UInt32 { names(principal) ? principal.uid : .max }
+    func account(of principal: Principal) -> UInt32 { mayName(principal) ? principal.account : .max }
 }

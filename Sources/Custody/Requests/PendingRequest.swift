@@ -85,7 +85,7 @@ final class PendingRequest: TokenWork {
     }
 
     var deadline: ContinuousClock.Instant { request.deadline }
-    var user: UInt32 { request.principal.uid }
+    var user: UInt32 { request.principal.account }
     var weight: Int { weightOfOperation * (request.items.count - (state.withLock { $0.progress?.reply.count } ?? 0)) }
 
     var isWaiting: Bool {

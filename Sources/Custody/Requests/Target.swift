@@ -49,7 +49,7 @@ enum Target {
             try Self.checkPlaintext(raw.ciphertext.count)
             try Self.checkAAD(raw.aad)
             self = .version(id, .raw)
-        case .status, .metrics, .reload:
+        case .status, .metrics, .reload, .disconnect:
             throw CustodyError(.internalError, "\(operation.kind.rawValue) has no target")
         }
     }

@@ -12,6 +12,11 @@ extension Configuration {
         defer { table.finish() }
         let subjects = subjects(table)
         if subjects.count != 1 { table.problem("", "a grant names one 'user' or one 'group'") }
+        let unit = unit(table)
+        let includesSubordinates = table.optional("subordinate") { table.bool($0, default: false) }
+        if includesSubordinates != nil, table.has("user") {
+            table.problem("subordinate", "'subordinate' is for a grant of a group; a subordinate uid is granted something by its number, as 'user'")
+        }
         let operations = operations(table)
         // Where no operation uses a key there is none to name.
         let needsKeys = operations.isEmpty || operations.contains(where: \.usesKey)
@@ -22,11 +27,14 @@ extension Configuration {
                 "operations", "\(kind.rawValue) has no context, so a grant with 'context' never allows it: give it a grant of its own")
         }
         guard let subject = subjects.first ?? nil else { return nil }
-        return Grant(rule: table.place, subject: subject, keys: keys, operations: operations, context: context)
+        return Grant(
+            rule: table.place, subject: subject, unit: unit, includesSubordinates: includesSubordinates ?? false, keys: keys,
+            operations: operations, context: context)
     }
 
     private static func denial(_ table: TableReader) -> Denial {
         defer { table.finish() }
+        refuseUnit(table)
         let subjects = subjects(table)
         let everyone = table.optional("everyone") { table.bool($0, default: true) }
         if everyone == false { table.problem("everyone", "'everyone' is true or left out") }
@@ -47,6 +55,7 @@ extension Configuration {
 
     private static func limit(_ table: TableReader) -> Limit {
         defer { table.finish() }
+        refuseUnit(table)
         let subjects = subjects(table)
         if subjects.count > 1 { table.problem("", "a limit names one 'user' or one 'group', or nobody if it is for everyone") }
         let perSecond = table.optional("per-second") { table.double($0, in: 0.001...1_000_000, default: 1) }
@@ -66,19 +75,46 @@ extension Configuration {
     private static func subjects(_ table: TableReader) -> [Subject?] {
         let user: Subject?? = table.optional("user") { key in
             .some(table.string(key).flatMap { name in
-                if let uid = SystemAccounts.uid(ofUser: name) { return .user(name: name, uid: uid) }
+                if let uid = SystemAccounts.uid(ofUser: name) {
+                    guard uid == OverflowIDs.uid else { return .user(name: name, uid: uid) }
+                    table.problem(key, "'\(name)' is uid \(uid), which stands for every user whom the kernel can't name; give the service a user of its own")
+                    return nil
+                }
                 table.problem(key, "there is no user '\(name)' on this machine; give a user's name or a number")
                 return nil
             })
         }
         let group: Subject?? = table.optional("group") { key in
             .some(table.string(key).flatMap { name in
-                if let gid = SystemAccounts.gid(ofGroup: name) { return .group(name: name, gid: gid) }
+                if let gid = SystemAccounts.gid(ofGroup: name) {
+                    guard gid == OverflowIDs.gid else { return .group(name: name, gid: gid) }
+                    table.problem(key, "'\(name)' is gid \(gid), which stands for every group that the kernel can't name; make a group for it")
+                    return nil
+                }
                 table.problem(key, "there is no group '\(name)' on this machine; give a group's name or a number")
                 return nil
             })
         }
         return [user, group].compactMap { $0 }
+    }
+
+    /// The systemd unit or slice that a grant names.
+    private static func unit(_ table: TableReader) -> String? {
+        table.optional("unit") { key in
+            table.string(key).flatMap { name in
+                if SystemdUnit.canBeNamed(name) { return name }
+                table.problem(key, "'\(name)' is no systemd unit that has processes, such as billing.service, billing.scope or billing.slice")
+                return nil
+            }
+        }
+    }
+
+    /// Whoever is denied or limited must not get away by running elsewhere.
+    private static func refuseUnit(_ table: TableReader) {
+        for key in ["unit", "subordinate"] where table.has(key) {
+            _ = table.optional(key) { _ in () }
+            table.problem(key, "'\(key)' is for grants; a denial or a limit concerns its user or group in every unit, subordinate uids included")
+        }
     }
 
     private static let everyKey = [Pattern("*")]

@@ -11,51 +11,72 @@ public enum SystemAccounts {
         public let gids: [UInt32]
     }
 
+    /// The databases did not answer, which is not the same as that there is no such entry.
+    struct Unavailable: Error {
+        let errorNumber: Int32
+    }
+
+    typealias Entry = (name: String, uid: UInt32, gid: UInt32)
+
     public static func uid(ofUser name: String) -> UInt32? {
-        UInt32(name) ?? entry(ofUser: name)?.uid
+        UInt32(name) ?? (try? entry(ofUser: name))?.uid
     }
 
     public static func gid(ofGroup name: String) -> UInt32? {
         if let number = UInt32(name) { return number }
-        return read(group(), { getgrnam_r(name, $0, $1, $2, $3) }) { $0.gr_gid }
+        return try? read(group(), { getgrnam_r(name, $0, $1, $2, $3) }) { $0.gr_gid }
     }
 
     /// nil if the number has no name.
-    public static func name(ofUID uid: UInt32) -> String? { entry(ofUID: uid)?.name }
+    public static func name(ofUID uid: UInt32) -> String? { (try? entry(ofUID: uid))?.name }
 
     /// nil if the number has no name.
     public static func name(ofGID gid: UInt32) -> String? {
-        read(group(), { getgrgid_r(gid, $0, $1, $2, $3) }) { String(cString: $0.gr_name) }
+        try? read(group(), { getgrgid_r(gid, $0, $1, $2, $3) }) { String(cString: $0.gr_name) }
     }
 
     /// A user with its groups; nil if there is none of this name.
     public static func user(_ name: String) -> User? {
         guard let uid = UInt32(name) else {
-            return entry(ofUser: name).map { User(name: $0.name, uid: $0.uid, gids: groups(of: $0.name, primary: $0.gid)) }
+            return (try? entry(ofUser: name)).map { User(name: $0.name, uid: $0.uid, gids: groups(of: $0)) }
         }
-        guard let entry = entry(ofUID: uid) else { return User(name: nil, uid: uid, gids: []) }
-        return User(name: entry.name, uid: uid, gids: groups(of: entry.name, primary: entry.gid))
+        guard let entry = try? entry(ofUID: uid) else { return User(name: nil, uid: uid, gids: []) }
+        return User(name: entry.name, uid: uid, gids: groups(of: entry))
     }
 
-    private typealias Entry = (name: String, uid: UInt32, gid: UInt32)
-
-    private static func entry(ofUser name: String) -> Entry? {
-        read(passwd(), { getpwnam_r(name, $0, $1, $2, $3) }, entry)
+    /// - Returns: nil if there is none of this name.
+    static func entry(ofUser name: String) throws(Unavailable) -> Entry? {
+        try read(passwd(), { getpwnam_r(name, $0, $1, $2, $3) }, entry)
     }
 
-    private static func entry(ofUID uid: UInt32) -> Entry? {
-        read(passwd(), { getpwuid_r(uid, $0, $1, $2, $3) }, entry)
+    /// - Returns: nil if the number has no name.
+    static func entry(ofUID uid: UInt32) throws(Unavailable) -> Entry? {
+        try read(passwd(), { getpwuid_r(uid, $0, $1, $2, $3) }, entry)
     }
 
     private static func entry(_ entry: passwd) -> Entry { (String(cString: entry.pw_name), entry.pw_uid, entry.pw_gid) }
 
-    private static func groups(of name: String, primary: UInt32) -> [UInt32] {
+    /// Whether a group lists the user among its members. It need not list those whose primary group it is.
+    static func isMember(_ name: String, listedBy gid: UInt32) throws(Unavailable) -> Bool {
+        let isListed: Bool? = try read(group(), { getgrgid_r(gid, $0, $1, $2, $3) }) { group in
+            var member = group.gr_mem
+            while let text = member?.pointee {
+                if strcmp(text, name) == 0 { return true }
+                member = member?.successor()
+            }
+            return false
+        }
+        return isListed ?? false
+    }
+
+    /// The primary group first. A part of the database that fails is passed over by the C library.
+    static func groups(of entry: Entry) -> [UInt32] {
         var count: Int32 = 64
         while true {
             var groups = [gid_t](repeating: 0, count: Int(count))
             let capacity = count
-            if getgrouplist(name, primary, &groups, &count) >= 0 {
-                return [primary] + groups.prefix(Int(count)).filter { $0 != primary }
+            if getgrouplist(entry.name, entry.gid, &groups, &count) >= 0 {
+                return [entry.gid] + groups.prefix(Int(count)).filter { $0 != entry.gid }
             }
             // It says how many there are.
             count = max(count, 2 * capacity)
@@ -70,7 +91,7 @@ public enum SystemAccounts {
             UnsafeMutablePointer<Record>, UnsafeMutablePointer<CChar>, Int, UnsafeMutablePointer<UnsafeMutablePointer<Record>?>
         ) -> Int32,
         _ take: (Record) -> R
-    ) -> R? {
+    ) throws(Unavailable) -> R? {
         var size = 4_096
         while size <= 1 << 24 {
             var record = empty
@@ -81,9 +102,14 @@ public enum SystemAccounts {
                 failure = find(&record, strings, size, &found)
                 return found == nil ? nil : take(record)
             }
-            guard failure == ERANGE else { return result }
-            size *= 4
+            if let result { return result }
+            switch failure {
+            // By getpwnam(3), all of these say that there is no such entry.
+            case 0, ENOENT, ESRCH: return nil
+            case ERANGE: size *= 4
+            default: throw Unavailable(errorNumber: failure)
+            }
         }
-        return nil
+        throw Unavailable(errorNumber: ERANGE)
     }
 }

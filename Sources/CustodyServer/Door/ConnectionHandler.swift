@@ -20,11 +20,14 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Who is connected.
     struct Client: Sendable {
-        let principal: Principal
+        let caller: Caller
         let account: DoorBudget.Account
         let number: UInt64
         /// The channel's, which closes it.
         let descriptor: CInt
+
+        /// As rules see it now.
+        var principal: Principal { caller.principal }
     }
 
     private enum Intake {

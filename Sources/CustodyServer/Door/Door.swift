@@ -17,8 +17,13 @@ import Synchronization
 /// Whoever is past a limit is told which, in a frame of request id 0, and closed at once: before its groups' and its user's
 /// names are looked up, and without a channel or a line in the log for each.
 final class Door: Sendable {
+    private struct Connection {
+        let channel: any Channel
+        let client: ConnectionHandler.Client
+    }
+
     private struct State {
-        var channels: [UInt64: any Channel] = [:]
+        var connections: [UInt64: Connection] = [:]
         var nextNumber: UInt64 = 1
         /// What keeps connections from being accepted.
         var trouble: String?
@@ -31,8 +36,11 @@ final class Door: Sendable {
     private let log: DoorLog
     private let reception: NIOLoopBound<Reception>
     private let state = Mutex(State())
-    private let names = AccountNames()
+    private let identities: Identities
     private let ownUser = getuid()
+    /// How often those who are connected are looked at again: nobody is judged for longer than a minute by what the account
+    /// database does not say any more.
+    private static let renewal = TimeAmount.seconds(30)
     /// Written to when the door closes.
     private let stop: Pipe
 
@@ -50,6 +58,17 @@ final class Door: Sendable {
         budget = DoorBudget(limits)
         reception = try Reception.open(on: eventLoop, budget, self.log).wait()
         stop = Pipe()
+        identities = Identities(custodian.rules)
+        warnOfUnknownUsers()
+    }
+
+    private func warnOfUnknownUsers() {
+        if let gap = identities.gap {
+            log.logger.warning("not every range of subordinate uids may be known: users without a name are refused what a grant gives to a group", metadata: ["cause": "\(gap)"])
+        }
+        if OverflowIDs.areInUse {
+            log.logger.warning("custodyd runs in a user namespace: users who have no number in it are refused, root of the machine among them")
+        }
     }
 
     /// Accepts until ``close()``; on a thread of its own.
@@ -58,6 +77,7 @@ final class Door: Sendable {
         let thread = Thread { self.accept(socket) }
         thread.name = "door"
         thread.start()
+        eventLoop.scheduleRepeatedTask(initialDelay: Self.renewal, delay: Self.renewal) { [weak self] _ in self?.lookAgain() }
     }
 
     /// Accepts no more connections.
@@ -85,7 +105,49 @@ final class Door: Sendable {
         }
     }
 
-    private var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
+    private var connections: [Connection] { state.withLock { Array($0.connections.values) } }
+    private var channels: [any Channel] { connections.map(\.channel) }
+
+    // MARK: Those who are connected
+
+    /// Looks at everybody as other rules ask for, which the body then puts in force. Whoever could not be looked at in time is
+    /// taken to be in every group that they deny or limit.
+    func change<R>(to rules: Rules, _ body: () -> R) -> R {
+        identities.expect(rules)
+        defer { identities.settle() }
+        let isDone = DispatchSemaphore(value: 0)
+        lookAgain(isReload: true) { isDone.signal() }
+        _ = isDone.wait(timeout: .now() + .seconds(2))
+        return body()
+    }
+
+    /// Ends the connections of a user and of its subordinate uids, all but one. Returns how many there were.
+    func disconnect(_ uid: UInt32, except number: UInt64) -> Int {
+        let ended = connections.filter { connection in
+            let principal = connection.client.principal
+            return connection.client.number != number
+                && (Subject.user(name: "", uid: uid).mayInclude(principal) || principal.account == uid)
+        }
+        for connection in ended { connection.channel.close(promise: nil) }
+        log.logger.notice("connections were cut for an administrator", metadata: ["uid": "\(uid)", "connections": "\(ended.count)"])
+        return ended.count
+    }
+
+    /// Has those who are connected judged by what the account database says now.
+    private func lookAgain(_ connections: [Connection]? = nil, isReload: Bool = false, then body: @escaping @Sendable () -> Void = {}) {
+        let identities = identities
+        let words = (connections ?? self.connections).map { connection -> EventLoopFuture<(Caller, Identities.Word?)> in
+            let (channel, client) = (connection.channel, connection.client)
+            guard !identities.isComplete(client.caller) else { return eventLoop.makeSucceededFuture((client.caller, nil)) }
+            return eventLoop.submit {
+                // On its event loop, which would close it: its descriptor is still its own.
+                (client.caller, channel.isActive ? identities.askKernel(client.caller, on: client.descriptor) : nil)
+            }
+        }
+        EventLoopFuture.whenAllSucceed(words, on: eventLoop).whenComplete { result in
+            identities.renew((try? result.get()) ?? [], others: isReload ? .zero : .seconds(20), then: body)
+        }
+    }
 
     // MARK: The accepting thread
 
@@ -96,6 +158,7 @@ final class Door: Sendable {
         ]
         Self.refuseDescriptors(socket.socket.descriptor)
         var spare = SpareDescriptor()
+        var longLists = ListPace()
         while !state.withLock({ $0.isClosed }) {
             let isStarved = state.withLock { $0.trouble != nil }
             let ready = poll(&descriptors, 2, isStarved ? 100 : -1)
@@ -110,7 +173,7 @@ final class Door: Sendable {
                     refuse(connection, starve(EMFILE))
                     continue
                 }
-                admit(connection)
+                admit(connection, &longLists)
             } else if [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(-connection) {
                 let reason = starve(-connection)
                 var isRefused = false
@@ -152,25 +215,45 @@ final class Door: Sendable {
         _ = setsockopt(socket, SOL_SOCKET, 83, &no, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    private func admit(_ descriptor: Int32) {
-        guard let principal = Principal(peerOf: descriptor) else {
-            log.note("a connection without credentials is closed", .max) { [:] }
-            Glibc.close(descriptor)
-            return
+    private func admit(_ descriptor: Int32, _ longLists: inout ListPace) {
+        guard let peer = PeerCredentials(of: descriptor) else { return closeUnknown(descriptor) }
+        func refuse(_ account: DoorBudget.Account, _ message: String, _ code: ErrorCode = .overloaded) {
+            self.refuse(descriptor, message, code)
+            log.note("a connection is refused", account) { ["uid": "\(peer.uid)", "pid": "\(peer.pid)", "reason": "\(message)"] }
         }
-        let account = custodian.account(of: principal)
+        guard peer.uid != OverflowIDs.uid else {
+            budget.noteClosed()
+            return refuse(.max, Self.nobody, .denied)
+        }
+        if PeerCredentials.hasLongList(descriptor), let message = longLists.refusal(of: identities.account(of: peer)) {
+            budget.noteClosed()
+            return refuse(.max, message)
+        }
+        guard let caller = identities.caller(peer, on: descriptor) else { return closeUnknown(descriptor) }
+        let account = custodian.account(of: caller.principal)
         do throws(DoorBudget.Refusal) {
-            try budget.admitConnection(of: account, isOperator: principal.uid == 0 || principal.uid == ownUser)
+            try budget.admitConnection(of: account, isOperator: peer.uid == 0 || peer.uid == ownUser)
         } catch {
-            refuse(descriptor, error.message)
-            return log.note("a connection is refused", account) { ["uid": "\(principal.uid)", "pid": "\(principal.pid)", "reason": "\(error.message)"] }
+            return refuse(account, error.message)
         }
-        names.name(principal, isStranger: account == .max) { self.serve(descriptor, $0, account) }
+        let isStranger = account == .max
+        let process = isStranger ? nil : identities.process(of: caller, on: descriptor)
+        identities.complete(caller, process: process, isStranger: isStranger) { self.serve(descriptor, caller, account) }
+    }
+
+    private static let nobody = """
+        the kernel does not say who you are: uid \(OverflowIDs.uid) stands for every user who has no number where custodyd runs; \
+        run custodyd outside of a user namespace, or connect as another user
+        """
+
+    private func closeUnknown(_ descriptor: Int32) {
+        log.note("a connection without credentials is closed", .max) { [:] }
+        Glibc.close(descriptor)
     }
 
     /// Tells a client why its connection ends.
-    private func refuse(_ descriptor: Int32, _ reason: String) {
-        let rejection = RequestRejection(code: .overloaded, message: reason, retryAfter: 500)
+    private func refuse(_ descriptor: Int32, _ reason: String, _ code: ErrorCode = .overloaded) {
+        let rejection = RequestRejection(code: code, message: reason, retryAfter: code == .overloaded ? 500 : 0)
         if let body: [UInt8] = try? WireMapping.response(.failure(rejection)).serializedBytes() {
             var frame = ByteBuffer()
             Frame.write(requestID: 0, body: body, to: &frame)
@@ -182,12 +265,12 @@ final class Door: Sendable {
 
     // MARK: Connections
 
-    private func serve(_ descriptor: Int32, _ principal: Principal, _ account: DoorBudget.Account) {
+    private func serve(_ descriptor: Int32, _ caller: Caller, _ account: DoorBudget.Account) {
         let number = state.withLock { state in
             defer { state.nextNumber += 1 }
             return state.nextNumber
         }
-        let client = ConnectionHandler.Client(principal: principal, account: account, number: number, descriptor: descriptor)
+        let client = ConnectionHandler.Client(caller: caller, account: account, number: number, descriptor: descriptor)
         let (custodian, reception) = (custodian, reception)
         ClientBootstrap(group: eventLoop)
             .channelOption(.allowRemoteHalfClosure, value: true)
@@ -211,11 +294,13 @@ final class Door: Sendable {
 
     private func register(_ channel: any Channel, _ client: ConnectionHandler.Client) {
         let isClosed = state.withLock { state in
-            state.channels[client.number] = channel
+            state.connections[client.number] = Connection(channel: channel, client: client)
             return state.isClosed
         }
+        // Other rules may have come while it was on its way.
+        if !identities.isComplete(client.caller) { lookAgain([Connection(channel: channel, client: client)]) }
         channel.closeFuture.whenComplete { _ in
-            self.state.withLock { $0.channels[client.number] = nil }
+            self.state.withLock { $0.connections[client.number] = nil }
             self.budget.releaseConnection(of: client.account)
         }
         if isClosed { channel.pipeline.fireUserInboundEventTriggered(EndConnection()) }

@@ -6,7 +6,7 @@ import Synchronization
 /// Whatever a client gets is asked for here first and given back when its answer is with the kernel, so that no number of
 /// connections makes the daemon hold more than its limits.
 final class DoorBudget: Sendable {
-    /// A uid, or one for all whom no grant names.
+    /// A user with all subordinate uids, or one for all whom no grant names.
     typealias Account = UInt32
 
     /// What the client is told, and whose limit it was.

@@ -23,7 +23,8 @@ extension ToolError {
             case .shutDown: ("shut-down", ToolExit.failed)
             }
         var message = error.message
-        if error.code == .server(.denied) {
+        // That is all that the daemon says of a denial; it says more of a connection that it refuses.
+        if error.code == .server(.denied), message == ErrorCode.denied.description {
             message = "denied: no grant of yours in the daemon's configuration covers this; the audit log says more"
         }
         self.init(code, message, exit: exitCode)

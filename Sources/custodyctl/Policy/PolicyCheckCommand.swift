@@ -30,10 +30,13 @@ struct PolicyCheckCommand: ParsableCommand {
         valueName: "group"))
     var group: [String] = []
 
+    @Option(help: ArgumentHelp("The systemd unit that the user's process is in, such as billing.service, or with its slice payments.slice/billing.service. Without it, in none that a grant names.", valueName: "unit"))
+    var unit: String?
+
     @Option(help: ArgumentHelp("What is asked for, such as unwrap.", valueName: "operation"))
     var operation: String
 
-    @Option(help: ArgumentHelp("The root key's name; needed for all but status and reload.", valueName: "name"))
+    @Option(help: ArgumentHelp("The root key's name; needed for all but status, reload and disconnect.", valueName: "name"))
     var key: String?
 
     @Option(help: ArgumentHelp("An entry of the encryption context, such as tenant=acme; may be repeated.", valueName: "key=value"))
@@ -53,11 +56,14 @@ struct PolicyCheckCommand: ParsableCommand {
             throw ValidationError("\(kind.rawValue) has no context; leave --context out")
         }
         _ = try entries()
+        if let unit, SystemdUnit(cgroup: "/\(unit)") == nil {
+            throw ValidationError("'\(unit)' is no systemd unit that has processes, such as billing.service, or payments.slice/billing.service with its slice")
+        }
     }
 
     func run() throws {
         let kind = try kind()
-        let principal = try Principal(account: user, groups: group)
+        let principal = try Principal(account: user, groups: group, unit: unit)
         let (rules, file) = try common.rules()
         let key = try key.map(NewKey.name)
         let entries = kind.hasContext ? try entries() : nil

@@ -30,7 +30,7 @@ extension Principal {
     /// A user of this machine as the kernel would tell of it.
     ///
     /// - Parameter groups: Names or numbers instead of the groups that the machine has for the user; none for those.
-    init(account: String, groups: [String]) throws {
+    convenience init(account: String, groups: [String], unit: String? = nil) throws {
         guard let user = SystemAccounts.user(account) else {
             throw ValidationError("there is no user '\(account)' on this machine; give a user's name or a number")
         }
@@ -40,6 +40,14 @@ extension Principal {
             }
             return gid
         }
-        self.init(uid: user.uid, gids: groups.isEmpty ? user.gids : gids, pid: 0, user: user.name)
+        let process = groups.isEmpty ? user.gids : gids
+        let ranges = SubordinateRanges.read()
+        // From a denial or a limit of a group nobody gets away by leaving it out.
+        self.init(
+            uid: user.uid, subordination: ranges.subordination(of: user.uid),
+            groups: Groups(
+                ofProcess: process, ofAccount: user.gids,
+                assumable: process.filter { ranges.canBeAssumed(gid: $0) && !user.gids.contains($0) }),
+            unit: unit.flatMap { SystemdUnit(cgroup: "/\($0)") }, pid: 0, user: user.name)
     }
 }

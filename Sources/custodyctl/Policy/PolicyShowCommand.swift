@@ -25,9 +25,9 @@ struct PolicyShowCommand: ParsableCommand {
     func run() throws {
         let principal = try user.map { try Principal(account: $0, groups: []) }
         let (rules, file) = try common.rules()
-        func concerns(_ subject: Subject?) -> Bool { principal.map(subject.includes) ?? true }
+        func concerns(_ subject: Subject?) -> Bool { principal.map(subject.mayInclude) ?? true }
         let views =
-            rules.policy.grants.filter { concerns($0.subject) }.map(RuleView.init)
+            rules.policy.grants.filter { grant in principal.map(grant.isAbout) ?? true }.map(RuleView.init)
             + rules.policy.denials.filter { concerns($0.subject) }.map(RuleView.init)
             + rules.limits.filter { concerns($0.subject) }.map(RuleView.init)
         if common.json { return try Output.json(Document(file: file, rules: views)) }

@@ -17,17 +17,21 @@ struct RuleView: Encodable {
     let keys: [String]
     let operations: [String]
     let context: [String: String]
+    /// The systemd unit that a grant asks for.
+    let unit: String?
+    /// Whether a grant of a group includes subordinate uids.
+    let subordinate: Bool?
     let perSecond: Double?
     let burst: Int?
     let perDay: Int?
     let per: String?
     let rule: String
 
-    init(_ grant: Grant) { self.init(.allow, grant.rule, grant.subject, grant.conditions, nil) }
+    init(_ grant: Grant) { self.init(.allow, grant.rule, grant.subject, grant.conditions, nil, grant) }
     init(_ denial: Denial) { self.init(.deny, denial.rule, denial.subject, denial.conditions, nil) }
     init(_ limit: Limit) { self.init(.limit, limit.rule, limit.subject, limit.conditions, limit) }
 
-    private init(_ effect: Effect, _ rule: String, _ subject: Subject?, _ conditions: Conditions, _ limit: Limit?) {
+    private init(_ effect: Effect, _ rule: String, _ subject: Subject?, _ conditions: Conditions, _ limit: Limit?, _ grant: Grant? = nil) {
         self.effect = effect
         self.rule = rule
         self.subject =
@@ -39,6 +43,8 @@ struct RuleView: Encodable {
         keys = conditions.operations.contains(where: \.usesKey) ? conditions.keys.map(\.description) : []
         operations = Custody.Operation.Kind.allCases.filter(conditions.operations.contains).map(\.rawValue)
         context = conditions.context.mapValues(\.description)
+        unit = grant?.unit
+        subordinate = grant?.includesSubordinates == true ? true : nil
         perSecond = limit?.perSecond
         burst = limit?.perSecond == nil ? nil : limit?.burst
         perDay = limit?.perDay
@@ -49,7 +55,8 @@ struct RuleView: Encodable {
 
     var who: String {
         guard let name = subject.name, let id = subject.id else { return subject.kind }
-        return name == "\(id)" ? "\(subject.kind) \(id)" : "\(subject.kind) \(name) (\(id))"
+        let text = name == "\(id)" ? "\(subject.kind) \(id)" : "\(subject.kind) \(name) (\(id))"
+        return text + (subordinate == true ? " with subordinate uids" : "") + (unit.map { " in \($0)" } ?? "")
     }
 
     var keysText: String { keys.isEmpty ? "-" : keys.joined(separator: ", ") }

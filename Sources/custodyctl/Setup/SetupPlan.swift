@@ -69,10 +69,10 @@ struct SetupPlan {
             uri = \(Self.quoted(tokenURI))
             pin-credential = "\(Self.credential)"
             \(environment)
-            # For `custodyctl status`, and `custodyctl reload`, by hand.
+            # For `custodyctl status`, `custodyctl reload` and `custodyctl disconnect`, by hand.
             [[grant]]
             user = "root"
-            operations = ["status", "reload"]
+            operations = ["status", "reload", "disconnect"]
 
             # For `systemctl reload custodyd`, which runs as the daemon's own user.
             [[grant]]

@@ -45,6 +45,7 @@ enum RequestTarget: FuzzTarget {
             try require(
                 parts.keyID == Array(wire.keyID) && parts.nonce == Array(wire.nonce) && parts.tag == Array(wire.tag)
                     && parts.ciphertext == Array(wire.ciphertext) && parts.aad == Array(wire.aad), "decrypt")
+        case (.disconnect(let wire), .disconnect(let uid)): try require(uid == wire.uid, "disconnect")
         case (.status, .status), (.metrics, .metrics), (.reload, .reload): break
         default: throw Violation(description: "\(operation.kind) was made of something else")
         }
@@ -55,7 +56,7 @@ enum RequestTarget: FuzzTarget {
         case .wrap(let wrap): wrap.keyName
         case .generateDataKey(let dataKey): dataKey.keyName
         case .encrypt(let encrypt): encrypt.keyName
-        case .unwrap, .rewrap, .decrypt, .status, .metrics, .reload, nil: "none"
+        case .unwrap, .rewrap, .decrypt, .status, .metrics, .reload, .disconnect, nil: "none"
         }
     }
 
@@ -65,7 +66,7 @@ enum RequestTarget: FuzzTarget {
         case .unwrap(let wire): wire.context
         case .rewrap(let wire): wire.context
         case .generateDataKey(let wire): wire.context
-        case .encrypt, .decrypt, .status, .metrics, .reload, nil: []
+        case .encrypt, .decrypt, .status, .metrics, .reload, .disconnect, nil: []
         }
     }
 
