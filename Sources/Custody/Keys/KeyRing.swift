@@ -1,8 +1,13 @@
+import ByteEncoding
+import PKCS11
+
 /// What root keys the token holds, as of one look at it.
 public struct KeyRing: Sendable {
     /// An AES key on the token that cannot be a version of a root key, and why.
     public struct Stranger: Sendable {
         public let name: String
+        /// Its CKA_ID, whatever its form.
+        public let id: [UInt8]
         public let reason: String
     }
 
@@ -25,7 +30,7 @@ public struct KeyRing: Sendable {
     }
 
     /// AES keys that are not Custody's, by name.
-    public var strangersByName: [Stranger] { strangers.sorted { $0.name < $1.name } }
+    public var strangersByName: [Stranger] { strangers.sorted { ($0.name, hexadecimal($0.id)) < ($1.name, hexadecimal($1.id)) } }
 
     /// What an object is a version of; nil for a public one that only bears a version's name and CKA_ID.
     public func version(_ key: KeyObject) -> KeyVersion? {

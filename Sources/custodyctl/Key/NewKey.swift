@@ -29,7 +29,7 @@ enum NewKey {
             return try Output.json(Document(token: TokenURI(token).string, name: name, version: view))
         }
         print("Key '\(name)' version \(id.version) is on the token '\(Table.printable(token.label))', CKA_ID \(id).")
-        print("  not exportable: \(view.proof)")
+        print("  \(view.proven ? "not exportable: " : "")\(view.proof)")
         print("  durable: found again and activated from a fresh process")
     }
 
