@@ -34,11 +34,11 @@ public enum ProofOfCustody {
             }
         }
         let what = purpose == .rootKey ? "a root key" : "an audit key"
+        require(.isPrivate, true, "the key could be used without a login, and anybody can have made it")
         require(.extractable, false, "the token would hand the key out")
         require(.neverExtractable, true, "the key was extractable once, or was imported")
         require(.sensitive, true, "the token would show the key's value")
         require(.alwaysSensitive, true, "the key's value could be read once, or was imported")
-        require(.isPrivate, true, "the key could be used without a login, and anybody can have made it")
         // Not every token tells; one that does knows.
         if attributes.bool(.local) == false { objections.append("CKA_LOCAL is false: the key was not made on this token") }
         if attributes.isWithoutGenerationMechanism { objections.append("CKA_KEY_GEN_MECHANISM names none: the key was not made on this token") }
