@@ -69,7 +69,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "CustodyProtocol",
-            dependencies: [nioCore, "CSystemShim", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            dependencies: ["ByteEncoding", nioCore, "CSystemShim", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             exclude: ["custody.proto"],
             swiftSettings: strict),
         .target(
@@ -242,7 +242,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "CustodyProtocolTests",
-            dependencies: ["CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            dependencies: ["ByteEncoding", "CustodyProtocol", nioCore, .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             swiftSettings: strict),
         .testTarget(
             name: "CustodyServerTests",

@@ -1,3 +1,5 @@
+import ByteEncoding
+
 /// How much a request holds, counted in its bytes without decoding it.
 ///
 /// A body of 2 MiB can hold a million empty messages, for each of which a decoder allocates; counting passes over contents
@@ -11,11 +13,24 @@ public struct RequestShape: Sendable, Equatable {
         case operations
         /// Some message of it has more fields than any client has a reason to send.
         case fields
+        /// Its lines in the audit log would be longer than ``logLimit``.
+        case log
     }
 
+    /// How many bytes of the audit log a request can cause, at the most: every operation has a line of its own, with its context
+    /// and with the labels of the request.
+    public static let logLimit = 1_048_576
+    /// What is counted of a line besides its context and the labels.
+    public static let lineLength = 512
+
     public private(set) var operations = 0
-    /// The bytes of `on_behalf_of`.
-    public private(set) var labelBytes = 0
+    /// The bytes that `on_behalf_of` takes of a line.
+    private var labelBytes = 0
+    /// The bytes that the contexts take of their lines.
+    private var contextBytes = 0
+
+    /// The bytes that the lines of the request take in the audit log, as it writes them: a control character takes six.
+    public var logBytes: Int { operations * (Self.lineLength + labelBytes) + contextBytes }
 
     /// Fields of one operation with its context, of the labels, and of all together. Generous: how many entries a context may
     /// have is judged when it is decoded.
@@ -40,14 +55,16 @@ public struct RequestShape: Sendable, Equatable {
                 try countOperation(body, field.content)
             case 3 where field.content != nil:
                 labels += 1
-                labelBytes += field.content?.count ?? 0
                 guard labels <= Self.fieldsOfOperation else { throw .fields }
-                try countPair(body, field.content)
+                labelBytes += try countPair(body, field.content)
+                // Not only at the end: what is too much is not counted to its end.
+                guard labelBytes <= Self.logLimit else { throw .log }
             default:
                 others += 1
                 guard others <= Self.handful else { throw .fields }
             }
         }
+        guard logBytes <= Self.logLimit else { throw .log }
     }
 
     private mutating func countOperation(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
@@ -76,19 +93,27 @@ public struct RequestShape: Sendable, Equatable {
             count += 1
             guard count <= Self.fieldsOfOperation else { throw .fields }
             try countField()
-            if field.number == context { try countPair(body, field.content) }
+            if field.number == context {
+                contextBytes += try countPair(body, field.content)
+                guard contextBytes <= Self.logLimit else { throw .log }
+            }
         }
     }
 
-    private mutating func countPair(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) {
-        guard let content else { return }
+    /// - Returns: The bytes that a key and its value take of a line.
+    private mutating func countPair(_ body: [UInt8], _ content: Range<Int>?) throws(Excess) -> Int {
+        guard let content else { return 0 }
         var pair = Fields(body, content)
         var count = 0
-        while try pair.next() != nil {
+        // Quotes, colon and comma.
+        var bytes = 6
+        while let field = try pair.next() {
             count += 1
             guard count <= Self.handful else { throw .fields }
             try countField()
+            if let text = field.content { bytes += JSONString.length(of: body[text]) }
         }
+        return bytes
     }
 
     private mutating func countField() throws(Excess) {

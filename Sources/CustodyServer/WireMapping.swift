@@ -41,17 +41,17 @@ package enum WireMapping {
     private static func operation(_ operation: WireOperation) throws(CustodyError) -> Custody.Operation {
         switch operation.kind {
         case .wrap(let wrap):
-            return .wrap(key: wrap.keyName, plaintext: SecretBytes(wrap.plaintext), context: try context(wrap.context))
+            return .wrap(key: try KeyName(wrap.keyName), plaintext: SecretBytes(wrap.plaintext), context: try context(wrap.context))
         case .unwrap(let unwrap):
             return .unwrap(blob: Array(unwrap.blob), context: try context(unwrap.context))
         case .rewrap(let rewrap):
             return .rewrap(blob: Array(rewrap.blob), context: try context(rewrap.context))
         case .generateDataKey(let dataKey):
             return .generateDataKey(
-                key: dataKey.keyName, length: dataKey.length == 0 ? 32 : Int(dataKey.length),
+                key: try KeyName(dataKey.keyName), length: dataKey.length == 0 ? 32 : Int(dataKey.length),
                 withPlaintext: !dataKey.withoutPlaintext, context: try context(dataKey.context))
         case .encrypt(let encrypt):
-            return .encrypt(key: encrypt.keyName, plaintext: SecretBytes(encrypt.plaintext), aad: Array(encrypt.aad))
+            return .encrypt(key: try KeyName(encrypt.keyName), plaintext: SecretBytes(encrypt.plaintext), aad: Array(encrypt.aad))
         case .decrypt(let decrypt):
             return .decrypt(RawCiphertext(
                 keyID: Array(decrypt.keyID), nonce: Array(decrypt.nonce), ciphertext: Array(decrypt.ciphertext),
@@ -101,20 +101,20 @@ package enum WireMapping {
             case .success(.wrapped(let blob, let key)):
                 $0.wrapped = .with {
                     $0.blob = Data(blob)
-                    $0.keyName = key.name
+                    $0.keyName = key.name.description
                     $0.keyVersion = key.id.version
                 }
             case .success(.unwrapped(let plaintext, let key)):
                 $0.unwrapped = .with {
                     $0.plaintext = Data(plaintext.exposed())
-                    $0.keyName = key.name
+                    $0.keyName = key.name.description
                     $0.keyVersion = key.id.version
                 }
             case .success(.dataKey(let blob, let plaintext, let key)):
                 $0.dataKey = .with {
                     $0.blob = Data(blob)
                     if let plaintext { $0.plaintext = Data(plaintext.exposed()) }
-                    $0.keyName = key.name
+                    $0.keyName = key.name.description
                     $0.keyVersion = key.id.version
                 }
             case .success(.encrypted(let nonce, let ciphertext, let tag, let key)):
@@ -144,7 +144,7 @@ package enum WireMapping {
             $0.keys = report.keys.map { name, versions in
                 let wrapping = versions.last { $0.state == .active }?.id
                 return WireKeyReport.with {
-                    $0.name = name
+                    $0.name = name.description
                     $0.versions = versions.map { version($0, isWrapping: $0.id == wrapping, report) }
                 }
             }
@@ -316,7 +316,7 @@ package enum WireMapping {
                 $0.detail = same[0].reason + (same.count > 1 ? "; and \(same.count - 1) more of this name" : "")
                     + (name == byName.prefix(16).last?.key && byName.count > 16 ? "; and \(byName.count - 16) more names" : "")
             }
-            if let index = report.keys.firstIndex(where: { $0.name == name }) {
+            if let index = report.keys.firstIndex(where: { $0.name.utf8.elementsEqual(name.utf8) }) {
                 report.keys[index].versions.append(entry)
             } else {
                 report.keys.append(.with {

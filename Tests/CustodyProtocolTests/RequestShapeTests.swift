@@ -1,3 +1,4 @@
+import ByteEncoding
 import SwiftProtobuf
 import Testing
 
@@ -38,7 +39,9 @@ import Testing
         }
         let shape = try RequestShape(try request.serializedBytes())
         #expect(shape.operations == 3)
-        #expect(shape.labelBytes == 2 + 4 + 2 + 3)
+        // Each entry with its quotes, colon and comma; the labels once for each operation.
+        let context = (0..<32).reduce(0) { $0 + "\"\($1)\":\"v\",".utf8.count }
+        #expect(shape.logBytes == 3 * (RequestShape.lineLength + "\"user\":\"ann\",".utf8.count) + context)
         #expect(try RequestShape([]).operations == 0)
     }
 
@@ -69,6 +72,40 @@ import Testing
         let busy = field(1, field(2, (0..<200).flatMap { _ in pair }))
         #expect(excess(busy) == nil)
         #expect(excess((0..<256).flatMap { _ in busy }) == .fields)
+    }
+
+    /// What the log escapes counts as what it writes.
+    @Test func whatFillsTheLogIsRefused() throws {
+        func request(operations: Int, labels: Int, _ character: String, length: Int = 1_024) throws -> [UInt8] {
+            try WireRequest.with {
+                $0.operations = (0..<operations).map { _ in operation(0) }
+                $0.onBehalfOf = (0..<labels).map { index in
+                    .with { $0.key = "\(index)"; $0.value = String(repeating: character, count: length) }
+                }
+            }.serializedBytes()
+        }
+        #expect(excess(try request(operations: 256, labels: 28, "\u{1}")) == .log)
+        #expect(excess(try request(operations: 256, labels: 3, "x")) == nil)
+        #expect(excess(try request(operations: 256, labels: 4, "x")) == .log)
+        #expect(excess(try request(operations: 256, labels: 1, "\u{7F}")) == .log)
+        #expect(excess(try request(operations: 256, labels: 1, "\"")) == nil)
+        #expect(excess(try request(operations: 256, labels: 2, "\\")) == .log)
+        #expect(excess(try request(operations: 1, labels: 32, "\u{1}")) == nil, "the longest single line is allowed")
+        // Contexts, each within its bounds.
+        let operations = (0..<256).map { _ in
+            WireOperation.with { $0.unwrap = .with { $0.context = [.with { $0.key = "a"; $0.value = String(repeating: "\u{1F}", count: 1_024) }] } }
+        }
+        #expect(excess(try WireRequest.with { $0.operations = operations }.serializedBytes()) == .log)
+        #expect(excess(try WireRequest.with { $0.operations = Array(operations.prefix(128)) }.serializedBytes()) == nil)
+    }
+
+    /// Nothing that the shape lets through makes more of the log than it says.
+    @Test func theCountIsWhatTheLogWrites() {
+        for text in ["", "a", "é\u{202E}", "\u{0}\u{1F}\u{20}\u{7E}\u{7F}\u{80}", "\"\\/"] {
+            var written: [UInt8] = []
+            JSONString.append(text.utf8, to: &written)
+            #expect(JSONString.length(of: text.utf8) == written.count - 2)
+        }
     }
 
     @Test func whatIsNoMessageIsRefused() {

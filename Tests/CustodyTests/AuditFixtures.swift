@@ -43,12 +43,12 @@ struct AuditPlace {
 
 extension AuditRecord {
     static func example(
-        _ outcome: AuditRecord.Outcome = .allowed(rule: "custody.toml:1"), key: String? = "root",
-        context: EncryptionContext? = nil
+        _ outcome: AuditRecord.Outcome = .allowed(rule: "custody.toml:1"), key: KeyName? = "root",
+        context: EncryptionContext? = nil, onBehalfOf: EncryptionContext = .empty
     ) -> AuditRecord {
         AuditRecord(
             operation: .wrap, keyName: key, keyID: nil, principal: .owner, connection: 3, request: 9, item: 1, context: context,
-            onBehalfOf: .empty, outcome: outcome, latencyMicroseconds: 12)
+            onBehalfOf: onBehalfOf, outcome: outcome, latencyMicroseconds: 12)
     }
 }
 
@@ -76,4 +76,17 @@ extension AuditTrail {
 
     /// The log that its first line names.
     var log: [UInt8] { (lines.first?["log"] as? String).flatMap { AuditChain.bytes(lowercaseHexadecimal: Array($0.utf8)) } ?? [] }
+}
+
+extension EncryptionContext {
+    /// As large as one can be, every byte of which the log escapes with six.
+    static let longestInLog: EncryptionContext = {
+        func text(_ length: Int, _ number: Int) -> String {
+            String(repeating: "\u{1}", count: length - 2) + String(number + 10)
+        }
+        let entries = (0..<CustodyLimits.contextEntries).map {
+            Entry(key: text(CustodyLimits.contextKey, $0), value: text(CustodyLimits.contextValue, $0))
+        }
+        return (try? EncryptionContext(entries)) ?? .empty
+    }()
 }

@@ -26,7 +26,7 @@ import Testing
         let log = try AuditLog(settings)
         try log.append([.example(), .example()])
         // Too long for a datagram.
-        try log.append([.example(key: String(repeating: "\u{1}", count: 300_000))])
+        try log.append([.example(context: .longestInLog, onBehalfOf: .longestInLog)])
         let entries = try (0..<4).map { _ in try journal.receive() }
         #expect(entries.map { $0["CUSTODY_SEQUENCE"] } == ["1", "2", "3", "4"])
         #expect(Set(entries.map { $0["SYSLOG_IDENTIFIER"] }) == ["custody-audit"])

@@ -54,11 +54,11 @@ import Testing
 
     @Test func nothingBreaksOutOfItsString() throws {
         let nasty = "a\"b\\c\n\r\t\u{0}\u{1B}[31m\u{7F}\u{2028}é\u{1F511}\",\"uid\":0,\"x\":\""
-        try place.open().append([.example(key: nasty, context: try EncryptionContext([nasty: nasty]))])
+        try place.open().append([.example(.denied(reason: nasty), context: try EncryptionContext([nasty: nasty]))])
         let trail = try place.trail()
         #expect(trail.breaks == [])
         let line = try #require(trail.decisions.first)
-        #expect(line["key"] as? String == nasty)
+        #expect(line["reason"] as? String == nasty)
         #expect(line["context"] as? [String: String] == [nasty: nasty])
         #expect(line["uid"] as? Int == 1_000)
         #expect(trail.rawLines.allSatisfy { $0.dropLast().allSatisfy { $0 >= 0x20 && $0 != 0x7F } })

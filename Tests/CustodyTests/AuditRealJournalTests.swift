@@ -32,7 +32,7 @@ import Testing
         let log = try AuditLog(settings)
         for _ in 0..<500 { try log.append([.example(), .example()]) }
         // Too long for a datagram.
-        try log.append([.example(key: String(repeating: "\u{1}", count: 100_000))])
+        try log.append([.example(context: .longestInLog, onBehalfOf: .longestInLog)])
         try log.append([.example(.denied(reason: "é\"\\ no grant"))])
         log.close()
         let expected = try place.trail().rawLines

@@ -34,8 +34,7 @@ import Testing
 
     @Test func longLinesAreReadBack() throws {
         let log = try place.open()
-        let context = try EncryptionContext([EncryptionContext.Entry(key: "k", value: String(repeating: "x", count: 1_000))])
-        try log.append([.example(key: String(repeating: "\u{1}", count: 150_000), context: context)])
+        try log.append([.example(context: .longestInLog, onBehalfOf: .longestInLog)])
         log.close()
         try place.write(1)
         #expect(try place.trail().breaks == [])

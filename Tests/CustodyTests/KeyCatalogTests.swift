@@ -9,7 +9,7 @@ import Testing
 
     /// Makes keys on a token of its own and reads them back.
     private func ring(
-        exceptions: Set<String> = [], _ make: @Sendable (borrowing Session) throws -> Void
+        exceptions: Set<KeyName> = [], _ make: @Sendable (borrowing Session) throws -> Void
     ) async throws -> KeyRing {
         try await SoftHSM.withToken { token in
             try token.withSession { session in
@@ -91,7 +91,7 @@ import Testing
             try RootKeyTemplate("two", id: id.bytes).generate(session)
             try RootKeyTemplate("good", id: good.bytes).generate(session)
         }
-        for name in ["one", "two"] {
+        for name: KeyName in ["one", "two"] {
             let error = try expectError(.keyRefused) { () throws(CustodyError) in try ring.wrappingVersion(of: name) }
             #expect(error.message.contains("'one', 'two'"))
             #expect(error.message.contains(id.description))

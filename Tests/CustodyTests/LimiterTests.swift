@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Custody
@@ -14,7 +15,7 @@ import Testing
     }
 
     private func admitted(
-        _ limiter: Limiter, _ times: Int, by principal: Principal = .owner, _ kind: Operation.Kind = .unwrap, key: String? = "root",
+        _ limiter: Limiter, _ times: Int, by principal: Principal = .owner, _ kind: Operation.Kind = .unwrap, key: KeyName? = "root",
         at moment: Limiter.Moment
     ) -> Int {
         (0..<times).count { _ in limiter.admit(principal, kind, key: key, at: moment) == nil }
@@ -123,7 +124,7 @@ import Testing
         let clock = Clock()
         let limiter = Limiter([Limit(rule: "l", perDay: 1, per: per)])
         var results: [Bool] = []
-        for key in ["a", "b"] {
+        for key: KeyName in ["a", "b"] {
             for principal in [Principal.owner, .stranger] {
                 for _ in 0..<2 { results.append(limiter.admit(principal, .wrap, key: key, at: clock.moment) == nil) }
             }
@@ -133,7 +134,7 @@ import Testing
 
     @Test func whomALimitConcerns() {
         let clock = Clock()
-        func isLimited(_ limit: Limit, by principal: Principal = .owner, _ kind: Operation.Kind = .wrap, key: String? = "root") -> Bool {
+        func isLimited(_ limit: Limit, by principal: Principal = .owner, _ kind: Operation.Kind = .wrap, key: KeyName? = "root") -> Bool {
             let limiter = Limiter([limit])
             return admitted(limiter, 2, by: principal, kind, key: key, at: clock.moment) == 1
         }

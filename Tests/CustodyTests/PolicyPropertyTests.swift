@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Custody
@@ -80,7 +81,7 @@ private struct Question {
     let key: String?
     let context: EncryptionContext?
 
-    func put(to policy: Policy) -> Policy.Decision { policy.decide(principal, kind, key: key, context: context) }
+    func put(to policy: Policy) -> Policy.Decision { policy.decide(principal, kind, key: key.map { KeyName(stringLiteral: $0) }, context: context) }
 
     func matches(_ grant: Grant) -> Bool {
         isAbout(grant.subject) && grant.conditions.operations.contains(kind)

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Custody
@@ -42,13 +43,13 @@ import Testing
         "alice generate-data-key payments - none", "alice encrypt payments / none", "alice decrypt payments / none",
         "alice wrap billing- - g1", "alice wrap billing-1 - g1", "alice unwrap billing-1 tenant=any g1", "alice wrap billing - none",
         "alice wrap xbilling-1 - none", "alice wrap Payments - none", "alice wrap payments2 - none", "alice wrap payment - none",
-        "alice wrap pay*ents - none", "alice wrap * - none", "alice wrap dev-1 - none", "alice wrap storage - none",
+        "alice wrap dev-1 - none", "alice wrap storage - none",
         "alice status - / g2", "alice reload - / g2",
         // Denied keys, whatever the grant; other keys of like names are not.
         "alice wrap billing-x - d5", "alice unwrap billing-x - d5", "alice unwrap billing-x tenant=a d5", "alice rewrap billing-x - d5",
         "alice decrypt billing-x / d5", "alice wrap billing-y - d5", "alice wrap billing-yz - d5", "alice wrap billing-xy - g1",
         "alice wrap billing-retired - d1", "alice unwrap billing-retired - g1", "alice generate-data-key billing-retired - d1",
-        "alice encrypt billing-retired / d1", "alice wrap -retired - d1", "alice wrap retired - none",
+        "alice encrypt billing-retired / d1", "alice wrap 1-retired - d1", "alice wrap retired - none",
         // Everyone's denial by context needs all of its entries.
         "alice wrap payments purpose=test g1", "alice wrap payments region=eu g1", "alice wrap payments purpose=test,region=eu d6",
         "alice wrap payments purpose=test,region= d6", "alice wrap payments purpose=tests,region=eu g1",
@@ -99,7 +100,7 @@ import Testing
             case let rule where rule.hasPrefix("d"): .denied(reason: "denied by \(rule)")
             case let rule: .allowed(rule: rule)
             }
-        #expect(Self.policy.decide(principal, kind, key: words[2] == "-" ? nil : words[2], context: context) == expected)
+        #expect(Self.policy.decide(principal, kind, key: words[2] == "-" ? nil : KeyName(stringLiteral: words[2]), context: context) == expected)
         // What is never looked up must never be allowed.
         if case .allowed = expected { #expect(Self.policy.mayEver(principal, kind)) }
     }

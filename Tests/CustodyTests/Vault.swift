@@ -65,7 +65,7 @@ struct Vault {
         }
     }
 
-    func wrap(_ bytes: [UInt8], key: String = "root", _ context: EncryptionContext = .empty) async throws -> [UInt8] {
+    func wrap(_ bytes: [UInt8], key: KeyName = "root", _ context: EncryptionContext = .empty) async throws -> [UInt8] {
         guard case .wrapped(let blob, _) = try await answer(.wrap(key: key, plaintext: secret(bytes), context: context)) else {
             throw Succeeded()
         }

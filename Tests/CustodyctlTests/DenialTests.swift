@@ -60,6 +60,31 @@ import Testing
         try await daemon.stop()
     }
 
+    /// KELVIN SIGN is K by canonical equivalence, by which Swift compares texts, and another name by its bytes, by which rules do.
+    @Test func aNameThatIsOnlyEquivalentPassesNoDenial() async throws {
+        let denial = "\n[[deny]]\neveryone = true\nkeys = [\"HR-KEK\"]\n"
+        let installation = try await Installation.ready(keys: ["HR-KEK"], grants: Grants.everything + denial)
+        let daemon = try await installation.startDaemon()
+        let denied = try await installation.refusal("wrap", "--key", "HR-KEK", exit: 77, input: "content".utf8)
+        #expect(denied.code == "denied")
+        let client = installation.client()
+        let results = try await client.batch([
+            .wrap(SecretBytes([1]), key: "HR-\u{212A}EK", context: [:]),
+            .generateDataKey(key: "HR-\u{212A}EK", length: 32, withPlaintext: true, context: [:]),
+            .encrypt(SecretBytes([1]), key: "HR-\u{212A}EK", aad: []),
+        ])
+        for result in results {
+            guard case .failure(let error) = result else {
+                Issue.record("it is taken for the key that is denied")
+                continue
+            }
+            #expect(error.code == .server(.invalidRequest))
+        }
+        await client.shutdown()
+        #expect(try installation.audit().suffix(3).allSatisfy { $0["decision"] == "rejected" && $0["key"].string == nil })
+        try await daemon.stop()
+    }
+
     /// `custodyctl` words a denial itself, so the daemon's own answer is looked at here.
     @Test func theWireSaysDeniedAndNoMore() async throws {
         let installation = try await Installation.ready()

@@ -8,7 +8,10 @@ import Synchronization
 /// A client that means harm, for the system tests and `scripts/bench-hostile`: does one bad thing over several connections
 /// until it is killed. Says `hostile` when it has begun.
 ///
-/// Usage: custody-hostile SOCKET KIND CONNECTIONS [BLOB-IN-BASE64]
+/// Usage: custody-hostile SOCKET KIND CONNECTIONS [BLOB-IN-BASE64 [UID GROUPS]]
+///
+/// With UID, which takes root, it becomes that user with so many supplementary groups of ten digits, as many as a user
+/// namespace gives to anybody.
 @main
 struct HostileClient {
     enum Kind: String, CaseIterable {
@@ -24,6 +27,10 @@ struct HostileClient {
         case empty
         /// The most that a frame may hold: 256 operations with 32 context entries each.
         case fat
+        /// 256 operations, with each of which the log would repeat labels of which it writes six bytes for one.
+        case labels
+        /// As many of them as are let in.
+        case verbose
         /// Asks for the status.
         case status
         /// Wraps under a key that there is no grant for.
@@ -44,6 +51,7 @@ struct HostileClient {
             exit(64)
         }
         signal(SIGPIPE, SIG_IGN)
+        if arguments.count > 6, let uid = UInt32(arguments[5]), let groups = Int(arguments[6]) { become(uid, groups: groups) }
         let blob = arguments.count > 4 ? Data(base64Encoded: arguments[4]) ?? Data() : Data()
         let frame = try frame(kind, blob)
         for _ in 0..<connections {
@@ -52,6 +60,14 @@ struct HostileClient {
             }
         }
         while true { sleep(3_600) }
+    }
+
+    private static func become(_ uid: UInt32, groups: Int) {
+        let groups = (0..<groups).map { gid_t(4_000_000_000) + gid_t($0) }
+        guard setgroups(groups.count, groups) == 0, setgid(uid) == 0, setuid(uid) == 0 else {
+            FileHandle.standardError.write(Data("can't become \(uid): \(String(cString: strerror(errno)))\n".utf8))
+            exit(77)
+        }
     }
 
     private static let hasBegun = Mutex(false)
@@ -82,7 +98,7 @@ struct HostileClient {
         case .deaf:
             begin()
             while send(frame, connection) {}
-        case .garbage, .empty, .fat, .status, .denied, .unwrap, .batch:
+        case .garbage, .empty, .fat, .labels, .verbose, .status, .denied, .unwrap, .batch:
             let reader = Thread { drain(connection) }
             reader.start()
             while send(frame, connection) { begin() }
@@ -114,6 +130,10 @@ struct HostileClient {
         let context: [WirePair] = [.with { $0.key = "tenant"; $0.value = "acme" }]
         let unwrap = WireOperation.with { $0.unwrap = .with { $0.blob = blob; $0.context = context } }
         let operations: [WireOperation]
+        var labels: [WirePair] = []
+        func controls(_ count: Int) -> [WirePair] {
+            (0..<count).map { index in .with { $0.key = "\(index)"; $0.value = String(repeating: "\u{1}", count: 1_024) } }
+        }
         switch kind {
         case .hold, .connect: return []
         case .garbage: return (0..<65_536).map { _ in UInt8.random(in: .min ... .max) }
@@ -123,12 +143,18 @@ struct HostileClient {
             let pairs = (0..<32).map { index in WirePair.with { $0.key = "key-\(index)"; $0.value = String(repeating: "v", count: 100) } }
             operations = Array(
                 repeating: .with { $0.wrap = .with { $0.keyName = "absent"; $0.plaintext = Data([1]); $0.context = pairs } }, count: 256)
+        case .labels:
+            operations = Array(repeating: unwrap, count: 256)
+            labels = controls(28)
+        case .verbose:
+            operations = Array(repeating: unwrap, count: 5)
+            labels = controls(32)
         case .status: operations = [.with { $0.status = .init() }]
         case .denied: operations = [.with { $0.wrap = .with { $0.keyName = "forbidden"; $0.plaintext = Data([1]); $0.context = context } }]
         case .unwrap: operations = [unwrap]
         case .batch, .deaf: operations = Array(repeating: unwrap, count: 256)
         }
-        return try bytes(of: WireRequest.with { $0.operations = operations }.serializedBytes())
+        return try bytes(of: WireRequest.with { $0.operations = operations; $0.onBehalfOf = labels }.serializedBytes())
     }
 
     private static func bytes(of body: [UInt8]) throws -> [UInt8] {

@@ -17,15 +17,17 @@ struct Hostile {
 
     private let process: ChildProcess
 
-    init(_ daemon: RunningDaemon, _ kind: String, connections: Int, blob: [UInt8] = [], uid: UInt32 = Self.uid) async throws {
+    /// - Parameter groups: So many supplementary groups.
+    init(
+        _ daemon: RunningDaemon, _ kind: String, connections: Int, blob: [UInt8] = [], uid: UInt32 = Self.uid, groups: Int = 0
+    ) async throws {
         chmod(daemon.token.directory.path, 0o711)
         let program = daemon.token.directory.file("custody-hostile")
         if !FileManager.default.fileExists(atPath: program) {
             try FileManager.default.copyItem(atPath: Products.directory + "/custody-hostile", toPath: program)
         }
-        process = try ChildProcess("setpriv", arguments: [
-            "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups", program, daemon.socket, kind, "\(connections)",
-            Data(blob).base64EncodedString(),
+        process = try ChildProcess(program, arguments: [
+            daemon.socket, kind, "\(connections)", Data(blob).base64EncodedString(), "\(uid)", "\(groups)",
         ])
         try await process.line(containing: "hostile")
     }

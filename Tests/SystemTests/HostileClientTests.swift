@@ -186,7 +186,7 @@ import Testing
     /// While one user floods the daemon, every call of another succeeds.
     @Test(
         .enabled(if: getuid() == 0, "only root can run a program as another user"),
-        arguments: ["connect", "garbage", "half", "empty", "fat", "status", "denied", "unwrap", "batch", "deaf"])
+        arguments: ["connect", "garbage", "half", "empty", "fat", "labels", "verbose", "status", "denied", "unwrap", "batch", "deaf"])
     func aFloodOfOneUserCostsTheOthersNoCall(_ kind: String) async throws {
         let daemon = try await RunningDaemon.start(
             server: "write-timeout-ms = 2000\nframe-timeout-ms = 1000\nrequests-in-flight-per-user = 16", rules: RunningDaemon.everything + Hostile.grant)
@@ -207,6 +207,49 @@ import Testing
         try await hostile.end()
         try await expectServed(daemon)
         #expect(try daemon.residentMegabytes() < 500)
+    }
+
+    /// What a caller brings along and sends fills no log: not the groups of a user namespace, nor labels that stand with each of
+    /// 256 operations and take six bytes for one. It needs no grant for any of that.
+    @Test(.enabled(if: getuid() == 0, "only root can run a program as another user"), arguments: ["denied", "labels", "verbose"])
+    func aStrangerWithAllGroupsDoesNotFillTheLog(_ kind: String) async throws {
+        let daemon = try await RunningDaemon.start()
+        let blob = Array(try await daemon.withClient { try await $0.wrap(SecretBytes([7]), key: "root", context: ["tenant": "acme"]).blob })
+        let start = ContinuousClock.now
+        let hostile = try await Hostile(daemon, kind, connections: 8, blob: blob, groups: 65_535)
+        for id in UInt32(1)...100 {
+            let connection = try RawConnection(daemon.socket)
+            try connection.send(.with { $0.operations = [.unwrap(blob)]; $0.deadlineMs = 60_000 }, id: id)
+            #expect(try #require(try connection.receive()).response.results.first?.unwrapped.plaintext == Data([7]))
+        }
+        if kind == "labels" {
+            let connection = try RawConnection(daemon.socket)
+            let labels = (0..<28).map { index in
+                WirePair.with { $0.key = "\(index)"; $0.value = String(repeating: "\u{1}", count: 1_024) }
+            }
+            try connection.send(.with { $0.operations = Array(repeating: .unwrap(blob), count: 256); $0.onBehalfOf = labels }, id: 1)
+            let refusal = try #require(try connection.receive()).response.error
+            #expect(refusal.code == ErrorCode.payloadTooLarge.rawValue)
+            #expect(refusal.message.contains("audit log"))
+        } else {
+            try await eventually("its lines") {
+                try daemon.audit().contains { ($0["uid"] as? NSNumber)?.uint32Value == Hostile.uid }
+            }
+        }
+        // The daemon ends in its time under that, too: so long it drains, and no longer.
+        daemon.process.signal(SIGTERM)
+        try await daemon.process.end()
+        let seconds = start.duration(to: .now) / .seconds(1)
+        try await hostile.end()
+        let lines = try Data(contentsOf: URL(fileURLWithPath: daemon.auditFile)).split(separator: 0x0A)
+        let theirs = lines.filter { String(decoding: $0, as: UTF8.self).contains("\"uid\":\(Hostile.uid),") }
+        // A burst of units, those of the time, and the last line, which may be paid for later: 512 bytes of what it sent each, and
+        // as much again for what every line says.
+        let units = 200 + 100 * Int(seconds + 2)
+        #expect(theirs.reduce(0) { $0 + $1.count } <= units * 1_024 + 2 * 1_048_576, "in \(seconds) s")
+        #expect(theirs.allSatisfy { $0.count < 262_144 })
+        let verified = try await run("custodyctl", arguments: ["audit", "verify", "--config", daemon.configurationFile, "--chain-only"])
+        #expect(verified.status == .exited(0), "\(verified.output) \(verified.errors)")
     }
 
     /// Whoever is refused again and again has few lines written, and none of its decisions is left out.

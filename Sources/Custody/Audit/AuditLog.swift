@@ -83,7 +83,7 @@ public final class AuditLog: Sendable {
     /// - Throws: ``CustodyError`` with `auditUnavailable`; then nothing may be answered but this error.
     public func append(_ records: [AuditRecord]) throws(CustodyError) {
         guard !records.isEmpty else { return }
-        try write([], records)
+        try write([], records.map(\.content))
     }
 
     /// Writes a line that tells of something else than a decision.
@@ -107,11 +107,11 @@ public final class AuditLog: Sendable {
         keeperWanted.signal()
     }
 
-    private func write(_ events: [AuditEvent], _ records: [AuditRecord]) throws(CustodyError) {
+    private func write(_ events: [AuditEvent], _ contents: [AuditLine.Content]) throws(CustodyError) {
         let (failure, change) = writer.withLock { writer in
             let before = Standing(writer)
             do throws(AuditFailure) {
-                try writer.append(events, records)
+                try writer.append(events, contents)
                 return (AuditFailure?.none, Change(before, Standing(writer), settings))
             } catch {
                 return (error, Change(before, Standing(writer), settings))

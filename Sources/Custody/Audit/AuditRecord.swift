@@ -13,7 +13,7 @@ public struct AuditRecord: Sendable {
     }
 
     public var operation: Operation.Kind?
-    public var keyName: String?
+    public var keyName: KeyName?
     public var keyID: KeyID?
     public var principal: Principal
     /// The principal's connection and the client's request id, with the operation's place in its batch.
@@ -31,22 +31,22 @@ public struct AuditRecord: Sendable {
     /// From the arrival of the request to the writing of this record.
     public var latencyMicroseconds: Int
 
-    /// Appends the record as one line of JSON with its line feed.
-    func appendLine(to line: inout [UInt8], time: String, sequence: UInt64) {
-        // Consumed, so that it grows in place and is not copied with every line.
-        var json = JSONLine(consume line)
-        json.field("time", time)
-        json.field("sequence", sequence)
+    /// What its line says. Made by the thread that has the record, before the log's lock is taken.
+    var content: AuditLine.Content {
+        var json = JSONMembers(capacity: 448 + (context?.lengthInLine ?? 0) + onBehalfOf.lengthInLine)
         json.field("operation", operation?.rawValue ?? "unknown")
-        if let keyName { json.field("key", keyName) }
+        if let keyName { json.field("key", keyName.description) }
         if let keyID {
             json.field("version", UInt64(keyID.version))
             json.field("key_id", keyID.description)
         }
         json.field("uid", UInt64(principal.uid))
-        if let user = principal.user { json.field("user", user) }
-        if let group = principal.group { json.field("group", group) }
-        json.field("gids", principal.gids.map { UInt64($0) })
+        if let user = principal.user { json.field("user", AuditLine.cut(user)) }
+        if let group = principal.group { json.field("group", AuditLine.cut(group)) }
+        json.field("gids", principal.gids.prefix(AuditLine.mostGroups).lazy.map { UInt64($0) })
+        if principal.gids.count > AuditLine.mostGroups {
+            json.field("gids_left_out", UInt64(principal.gids.count - AuditLine.mostGroups))
+        }
         json.field("pid", UInt64(clamping: principal.pid))
         json.field("connection", connection)
         json.field("request", UInt64(request))
@@ -58,21 +58,21 @@ public struct AuditRecord: Sendable {
         switch outcome {
         case .allowed(let rule):
             json.field("decision", "allowed")
-            json.field("rule", rule)
+            json.field("rule", AuditLine.cut(rule))
         case .denied(let reason):
             json.field("decision", "denied")
-            json.field("reason", reason)
+            json.field("reason", AuditLine.cut(reason))
         case .limited(let rule, let error):
             json.field("decision", "limited")
-            json.field("rule", rule)
+            json.field("rule", AuditLine.cut(rule))
             json.field("error", error.code.rawValue)
         case .failed(let rule, let error):
             json.field("decision", rule == nil ? "rejected" : "allowed")
-            if let rule { json.field("rule", rule) }
+            if let rule { json.field("rule", AuditLine.cut(rule)) }
             json.field("error", error.code.rawValue)
-            json.field("reason", error.cause ?? error.message)
+            json.field("reason", AuditLine.cut(error.cause ?? error.message))
         }
         json.field("latency_us", UInt64(clamping: latencyMicroseconds))
-        line = json.closed()
+        return AuditLine.Content(json)
     }
 }

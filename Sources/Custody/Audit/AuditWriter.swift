@@ -71,12 +71,12 @@ struct AuditWriter: Sendable {
     // MARK: Appending
 
     /// Writes the lines, all or none.
-    mutating func append(_ events: [AuditEvent], _ records: [AuditRecord]) throws(AuditFailure) {
+    mutating func append(_ events: [AuditEvent], _ contents: [AuditLine.Content]) throws(AuditFailure) {
         do throws(AuditFailure) {
             // What was written to a file that is deleted meanwhile is written again to the next.
             for _ in 0..<3 {
                 let file = try readyFile()
-                if try write(events, records, to: file) {
+                if try write(events, contents, to: file) {
                     trouble = nil
                     return
                 }
@@ -91,16 +91,18 @@ struct AuditWriter: Sendable {
 
     /// Returns false if the file turns out to be deleted.
     private mutating func write(
-        _ events: [AuditEvent], _ records: [AuditRecord], to file: AuditFile
+        _ events: [AuditEvent], _ contents: [AuditLine.Content], to file: AuditFile
     ) throws(AuditFailure) -> Bool {
-        var lines = ChainedLines(after: sequence, hash, time: clock.now(), capacity: 1_024 + (events.count + records.count) * 512)
+        // In one piece from the beginning: what grows is copied, and what it leaves is overwritten.
+        let length = contents.reduce(4_096) { $0 + $1.bytes.count + AuditLine.frameLength }
+        var lines = ChainedLines(after: sequence, hash, time: clock.now(), capacity: length)
         if let heading { lines.append(heading) }
         if let trouble {
             lines.append(.writableAgain(failedFor: trouble.since.duration(to: .now), reason: trouble.cause))
         }
         for event in postponed { lines.append(event) }
         for event in events { lines.append(event) }
-        for record in records { lines.append(record) }
+        for content in contents { lines.append(content) }
         do {
             try file.append(lines.bytes)
         } catch {

@@ -8,7 +8,7 @@ protocol TokenWork: AnyObject, Sendable {
     var deadline: ContinuousClock.Instant { get }
     /// Whose it is: users are served in turn.
     var user: UInt32 { get }
-    /// How many HSM operations of it are left.
+    /// How many HSM operations of it are left, or more than that if they cost as much as more.
     var weight: Int { get }
     /// Whether operations are left and no worker is at them.
     var isWaiting: Bool { get }

@@ -22,13 +22,13 @@ public final class KeyCatalog: Sendable {
     }
 
     private let state = Mutex(State())
-    private let exceptions: Mutex<Set<String>>
+    private let exceptions: Mutex<Set<KeyName>>
 
     /// - Parameter exceptions: Names of keys that the operator wants used although the proof fails.
-    public init(exceptions: Set<String> = []) { self.exceptions = Mutex(exceptions) }
+    public init(exceptions: Set<KeyName> = []) { self.exceptions = Mutex(exceptions) }
 
     /// Counts from the next look on.
-    public func setExceptions(_ names: Set<String>) { exceptions.withLock { $0 = names } }
+    public func setExceptions(_ names: Set<KeyName>) { exceptions.withLock { $0 = names } }
 
     public var ring: KeyRing { state.withLock { $0.ring } }
 
@@ -70,7 +70,7 @@ public final class KeyCatalog: Sendable {
         defer { trials.endLook(session) }
         struct Candidate {
             let object: ObjectHandle
-            let name: String
+            let name: KeyName
             let id: KeyID
             let attributes: AttributeSet
             var isPublic: Bool { attributes.bool(.isPrivate) == false }
@@ -92,13 +92,20 @@ public final class KeyCatalog: Sendable {
                     continue
                 }
             }
-            let name = attributes.string(.label) ?? ""
+            let label = attributes.string(.label) ?? ""
             let idBytes = attributes.bytes(.id) ?? []
             guard let id = KeyID(idBytes), id.version > 0 else {
                 strangers.append(.init(
-                    name: name, id: idBytes,
-                    reason: "key '\(name)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
+                    name: label, id: idBytes,
+                    reason: "key '\(label)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
                         + "its CKA_ID is not Custody's (4 bytes of version and 12 random bytes), so it was not made by "
+                        + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
+                continue
+            }
+            guard let name = KeyName(label: attributes.bytes(.label) ?? []) else {
+                strangers.append(.init(
+                    name: label, id: idBytes,
+                    reason: "key '\(label)' (CKA_ID \(id)) is refused: its CKA_LABEL is no key name, so it was not made by "
                         + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
                 continue
             }
@@ -110,12 +117,12 @@ public final class KeyCatalog: Sendable {
         let own = Set(candidates.filter { !$0.isPublic }.map(\.name))
         let exceptions = exceptions.withLock { $0 }
         let planted = candidates.filter { $0.isPublic && (own.contains($0.name) || !exceptions.contains($0.name)) }
+        let originals = Dictionary(candidates.filter { !$0.isPublic }.map { ($0.id, $0) }) { first, _ in first }
         for double in planted {
-            let original = candidates.first { $0.id == double.id && !$0.isPublic }
             strangers.append(.init(
-                name: double.name, id: double.id.bytes,
+                name: double.name.description, id: double.id.bytes,
                 reason: "key '\(double.name)' (CKA_ID \(double.id)) is not used: it is a public object"
-                    + (original.map { " with the CKA_ID of key '\($0.name)' version \($0.id.version)" } ?? " (CKA_PRIVATE is false)")
+                    + (originals[double.id].map { " with the CKA_ID of key '\($0.name)' version \($0.id.version)" } ?? " (CKA_PRIVATE is false)")
                     + ", which anybody can make without the PIN; `custodyctl key destroy --id` or the vendor's tool removes it"))
         }
         let plantedObjects = Set(planted.map(\.object))
@@ -147,7 +154,7 @@ public final class KeyCatalog: Sendable {
     }
 
     private func version(
-        _ name: String, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String],
+        _ name: KeyName, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String],
         _ warning: String?
     ) -> KeyVersion {
         var exception: String?

@@ -28,7 +28,7 @@ public enum KeyProvisioner {
     /// - Throws: ``CustodyError`` with `invalidRequest` if the name is not allowed or not free, `keyRefused` if the token
     ///   made a key that fails the proof of custody; that key is destroyed.
     public static func generate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
-        try KeyName.check(name)
+        _ = try KeyName(name)
         guard try objects(named: name, session).isEmpty else {
             throw CustodyError(
                 .invalidRequest,
@@ -43,7 +43,7 @@ public enum KeyProvisioner {
     /// - Parameter reactivate: Also if no version is active.
     /// - Throws: ``CustodyError`` with `keyNotFound` if there is no such key, ``outOfUse(_:)``, else as ``generate(_:_:)``.
     public static func rotate(_ name: String, reactivate: Bool = false, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
-        try KeyName.check(name)
+        _ = try KeyName(name)
         let present = try objects(named: name, session)
         guard !present.isEmpty else {
             throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key generate \(name)` makes it")

@@ -5,6 +5,7 @@ import PKCS11
 public struct KeyRing: Sendable {
     /// An AES key on the token that cannot be a version of a root key, and why.
     public struct Stranger: Sendable {
+        /// Its label as text, for people.
         public let name: String
         /// Its CKA_ID, whatever its form.
         public let id: [UInt8]
@@ -12,8 +13,9 @@ public struct KeyRing: Sendable {
     }
 
     private let byID: [KeyID: KeyVersion]
-    private let byName: [String: [KeyVersion]]
-    private let strangers: [Stranger]
+    private let byName: [KeyName: [KeyVersion]]
+    /// AES keys that are not Custody's, by name.
+    public let strangersByName: [Stranger]
 
     static let empty = KeyRing(versions: [], strangers: [])
 
@@ -21,23 +23,20 @@ public struct KeyRing: Sendable {
     init(versions: [KeyVersion], strangers: [Stranger]) {
         byID = Dictionary(versions.map { ($0.id, $0) }) { first, _ in first }
         byName = Dictionary(grouping: versions, by: \.name).mapValues { $0.sorted { $0.version < $1.version } }
-        self.strangers = strangers
+        strangersByName = strangers.map { (order: ($0.name, hexadecimal($0.id)), $0) }.sorted { $0.order < $1.order }.map(\.1)
     }
 
     /// The names, sorted, each with its versions from the oldest to the newest.
-    public var keys: [(name: String, versions: [KeyVersion])] {
+    public var keys: [(name: KeyName, versions: [KeyVersion])] {
         byName.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
-    /// AES keys that are not Custody's, by name.
-    public var strangersByName: [Stranger] { strangers.sorted { ($0.name, hexadecimal($0.id)) < ($1.name, hexadecimal($1.id)) } }
-
     /// What an object is a version of; nil for a public one that only bears a version's name and CKA_ID.
     public func version(_ key: KeyObject) -> KeyVersion? {
-        byName[key.name]?.first { $0.id == key.id && (!key.isPublic || $0.object == key.object) }
+        (try? KeyName(key.name)).flatMap { byName[$0] }?.first { $0.id == key.id && (!key.isPublic || $0.object == key.object) }
     }
 
-    func contains(_ name: String) -> Bool { byName[name] != nil }
+    func contains(_ name: KeyName) -> Bool { byName[name] != nil }
 
     /// Whether no version of another ring is absent here.
     func hasAll(of other: KeyRing) -> Bool { other.byID.keys.allSatisfy { byID[$0] != nil } }
@@ -47,9 +46,9 @@ public struct KeyRing: Sendable {
     /// The version that wraps: the newest active one.
     ///
     /// - Throws: ``CustodyError`` with `keyNotFound`, `keyNotUsable` or `keyRefused`.
-    func wrappingVersion(of name: String) throws(CustodyError) -> KeyVersion {
+    func wrappingVersion(of name: KeyName) throws(CustodyError) -> KeyVersion {
         guard let versions = byName[name], let newest = versions.last else {
-            if let stranger = strangers.first(where: { $0.name == name }) {
+            if let stranger = strangersByName.first(where: { $0.name.utf8.elementsEqual(name.description.utf8) }) {
                 throw CustodyError(.keyRefused, stranger.reason)
             }
             throw CustodyError(

@@ -46,7 +46,7 @@ public struct KeyVersion: Sendable {
     }
 
     /// The root key's name, the object's CKA_LABEL.
-    public let name: String
+    public let name: KeyName
     public let id: KeyID
     public let state: State
     /// Why it is used although the proof of custody failed: an exception in the configuration. nil for a proven key.
@@ -59,7 +59,7 @@ public struct KeyVersion: Sendable {
 
     public var version: UInt32 { id.version }
 
-    init(name: String, id: KeyID, state: State, exception: String? = nil, warning: String? = nil, created: String? = nil, object: ObjectHandle) {
+    init(name: KeyName, id: KeyID, state: State, exception: String? = nil, warning: String? = nil, created: String? = nil, object: ObjectHandle) {
         self.name = name
         self.id = id
         self.state = state

@@ -37,7 +37,7 @@ final class KeyWatch: Sendable {
         state.withLock { state in
             var now: [String: Seen] = [:]
             for (name, versions) in ring.keys {
-                for version in versions { now[version.id.description] = Seen(key: name, state: version.state.word) }
+                for version in versions { now[version.id.description] = Seen(key: name.description, state: version.state.word) }
             }
             if now != state.seen {
                 for id in Set(now.keys).union(state.seen.keys).sorted() where now[id] != state.seen[id] {

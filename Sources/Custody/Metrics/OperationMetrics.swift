@@ -7,7 +7,7 @@ final class OperationMetrics: Sendable {
         let operation: Operation.Kind?
         let outcome: Outcome
         let error: ErrorCode?
-        let key: String
+        let key: KeyName?
     }
 
     fileprivate typealias ErrorCode = CustodyError.Code
@@ -39,7 +39,7 @@ final class OperationMetrics: Sendable {
     /// - Parameter ring: What keys there are: callers must not make up series by made-up names.
     func count(_ record: AuditRecord, _ ring: KeyRing) {
         let (outcome, error) = record.outcome.labels
-        let key = record.keyName.flatMap { ring.contains($0) ? $0 : nil } ?? ""
+        let key = record.keyName.flatMap { ring.contains($0) ? $0 : nil }
         counter(Subject(operation: record.operation, outcome: outcome, error: error, key: key)).increment()
         // What is turned away at once would make the others look quick.
         guard case .allowed = record.outcome, let kind = record.operation else { return }
@@ -53,7 +53,7 @@ final class OperationMetrics: Sendable {
                 label: "custody_operations_total",
                 dimensions: [
                     ("operation", subject.operation?.rawValue ?? "unknown"), ("outcome", subject.outcome.name),
-                    ("error", subject.error?.rawValue ?? ""), ("key", subject.key),
+                    ("error", subject.error?.rawValue ?? ""), ("key", subject.key?.description ?? ""),
                 ],
                 factory: registry)
             counters[subject] = counter

@@ -17,7 +17,7 @@ public struct Conditions: Sendable, Hashable {
     /// - Parameters:
     ///   - key: nil if it is not known; then only `*` covers it.
     ///   - requested: nil for an operation that has none; then a context pattern does not cover it.
-    func cover(_ kind: Operation.Kind, key: String?, context requested: EncryptionContext?) -> Bool {
+    func cover(_ kind: Operation.Kind, key: KeyName?, context requested: EncryptionContext?) -> Bool {
         guard operations.contains(kind) else { return false }
         // What uses no key is not narrowed by keys and contexts.
         guard kind.usesKey else { return true }
@@ -27,9 +27,9 @@ public struct Conditions: Sendable, Hashable {
             }
     }
 
-    private func coverKey(_ key: String?) -> Bool {
+    private func coverKey(_ key: KeyName?) -> Bool {
         guard let key else { return keys.contains(where: \.matchesEverything) }
-        return keys.contains { $0.matches(key) }
+        return keys.contains { $0.matches(key.description) }
     }
 }
 

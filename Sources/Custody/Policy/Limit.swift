@@ -41,7 +41,7 @@ public struct Limit: Sendable, Hashable {
     }
 
     /// - Parameter key: nil if it is not known: then only a limit of all keys is concerned.
-    public func concerns(_ principal: Principal, _ kind: Operation.Kind, key: String?) -> Bool {
+    public func concerns(_ principal: Principal, _ kind: Operation.Kind, key: KeyName?) -> Bool {
         subject.includes(principal) && conditions.cover(kind, key: key, context: nil)
     }
 }

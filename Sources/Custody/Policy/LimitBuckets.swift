@@ -4,9 +4,9 @@ struct LimitBuckets {
     struct ID: Hashable {
         var limit: Int
         var uid: UInt32?
-        var key: String?
+        var key: KeyName?
 
-        init(_ limit: Int, _ per: Limit.Per, _ principal: Principal, key: String?) {
+        init(_ limit: Int, _ per: Limit.Per, _ principal: Principal, key: KeyName?) {
             self.limit = limit
             if per == .user || per == .userAndKey { uid = principal.uid }
             if per == .key || per == .userAndKey { self.key = key }

@@ -49,7 +49,7 @@ public final class Limiter: Sendable {
     ///   - moment: Now, but for tests.
     /// - Returns: nil if it is admitted, else the refusal that lasts longest.
     public func admit(
-        _ principal: Principal, _ kind: Operation.Kind, key: String?, wasUnknown: Bool = false, count: Int = 1,
+        _ principal: Principal, _ kind: Operation.Kind, key: KeyName?, wasUnknown: Bool = false, count: Int = 1,
         at moment: @autoclosure () -> Moment = .now
     ) -> Refusal? {
         func concerns(_ limit: Limit) -> Bool {

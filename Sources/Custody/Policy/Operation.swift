@@ -2,12 +2,12 @@ import SecureMemory
 
 /// What a caller asks for.
 public enum Operation: Sendable {
-    case wrap(key: String, plaintext: SecretBytes, context: EncryptionContext)
+    case wrap(key: KeyName, plaintext: SecretBytes, context: EncryptionContext)
     case unwrap(blob: [UInt8], context: EncryptionContext)
     case rewrap(blob: [UInt8], context: EncryptionContext)
-    case generateDataKey(key: String, length: Int, withPlaintext: Bool, context: EncryptionContext)
+    case generateDataKey(key: KeyName, length: Int, withPlaintext: Bool, context: EncryptionContext)
     /// The raw form of wrap.
-    case encrypt(key: String, plaintext: SecretBytes, aad: [UInt8])
+    case encrypt(key: KeyName, plaintext: SecretBytes, aad: [UInt8])
     /// The raw form of unwrap.
     case decrypt(RawCiphertext)
     case status
@@ -87,7 +87,7 @@ public enum Answer: Sendable {
 
 /// Which key version an operation used.
 public struct KeyReference: Sendable, Hashable {
-    public let name: String
+    public let name: KeyName
     public let id: KeyID
 
     init(_ version: KeyVersion) {

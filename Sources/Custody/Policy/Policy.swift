@@ -20,7 +20,7 @@ public struct Policy: Sendable {
     ///   - key: The root key's name; nil for an operation that concerns none.
     ///   - context: nil for an operation that has none; then a grant with a context pattern does not allow it.
     public func decide(
-        _ principal: Principal, _ kind: Operation.Kind, key: String?, context: EncryptionContext?
+        _ principal: Principal, _ kind: Operation.Kind, key: KeyName?, context: EncryptionContext?
     ) -> Decision {
         // Denials can't be looked up for a key that nobody named.
         guard key != nil || !kind.usesKey else { return .denied(reason: "it names no key") }
@@ -33,7 +33,7 @@ public struct Policy: Sendable {
 
     /// The first denial that forbids it.
     public func denial(
-        _ principal: Principal, _ kind: Operation.Kind, key: String?, context: EncryptionContext?
+        _ principal: Principal, _ kind: Operation.Kind, key: KeyName?, context: EncryptionContext?
     ) -> Denial? {
         denials.first { $0.subject.includes(principal) && $0.conditions.cover(kind, key: key, context: context) }
     }

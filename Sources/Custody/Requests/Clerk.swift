@@ -23,6 +23,8 @@ final class Clerk: Sendable {
         let judgements: [Judgement]
         /// Who pays for it.
         let account: UInt32
+        /// What its lines cost: see ``LinePace``.
+        let units: Int
         var matter = Matter.record
         let completion: @Sendable (CustodyReply) -> Void
     }
@@ -68,8 +70,10 @@ final class Clerk: Sendable {
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
-    /// How many errands share one write.
+    /// How many errands share one write, and at what size of their lines it is enough: while the log writes them nobody else
+    /// can.
     private let batch = 64
+    private let unitsOfBatch = 512
 
     /// For how long a refusal is held back. Whoever is past a limit gains nothing by another try at once, and a storm of
     /// refused requests then takes no time from the others: its requests in flight are bounded.
@@ -102,11 +106,9 @@ final class Clerk: Sendable {
         if !recorded.isEmpty { serve(recorded) }
     }
 
-    /// - Parameters:
-    ///   - units: What its lines cost.
-    ///   - isHeld: It is a refusal that is not answered at once.
+    /// - Parameter isHeld: It is a refusal that is not answered at once.
     /// - Throws: ``CustodyError`` with `overloaded` or `shuttingDown`.
-    func submit(_ errand: Errand, units: Int, isHeld: Bool = false) throws(CustodyError) {
+    func submit(_ errand: Errand, isHeld: Bool = false) throws(CustodyError) {
         let verdict: Result<Bool, CustodyError> = state.withLock { state in
             guard !state.isStopping else {
                 return .failure(CustodyError(.shuttingDown, "the daemon is shutting down", retryAfterMilliseconds: 500))
@@ -118,7 +120,7 @@ final class Clerk: Sendable {
             }
             state.counts[errand.account] = own + 1
             let now = ContinuousClock.now
-            guard let wait = state.pace.take(units, of: errand.account, now: now) else {
+            guard let wait = state.pace.take(errand.units, of: errand.account, now: now) else {
                 var errand = errand
                 errand.matter = .turnAway(Self.tooFast)
                 state.hold(errand, until: now + LinePace.patience)
@@ -161,7 +163,11 @@ final class Clerk: Sendable {
                     state.held.removeFirst()
                 }
                 var errands: [Errand] = []
-                while errands.count < batch, let errand = state.take() { errands.append(errand) }
+                var units = 0
+                while errands.count < batch, units < unitsOfBatch, let errand = state.take() {
+                    errands.append(errand)
+                    units += errand.units
+                }
                 guard errands.isEmpty else { return (errands, nil) }
                 state.isIdle = !state.isStopping
                 state.wakesAt = state.held.first?.until

@@ -61,7 +61,7 @@ extension Custodian {
 
     /// The name of a version that no look has shown yet. Its name only: whether it may be used is not for callers to learn
     /// that the policy then denies.
-    private func nameAfterLook(_ id: KeyID, _ worker: inout TokenWorker) throws(CustodyError) -> String {
+    private func nameAfterLook(_ id: KeyID, _ worker: inout TokenWorker) throws(CustodyError) -> KeyName {
         try worker.lookAgain()
         if let version = connection.catalog.ring.version(id) { return version.name }
         return try connection.catalog.ring.unwrappingVersion(id).name
@@ -116,7 +116,7 @@ extension Custodian {
 
     /// Uses the version of a root key that wraps, and counts that before.
     private func wrapping<R>(
-        _ name: String, _ worker: inout TokenWorker,
+        _ name: KeyName, _ worker: inout TokenWorker,
         _ use: (inout TokenWorker, KeyVersion) throws(TokenWorker.Failure) -> R
     ) throws(CustodyError) -> R {
         try worker.onKey(connection.catalog, { ring throws(CustodyError) in try ring.wrappingVersion(of: name) }) {

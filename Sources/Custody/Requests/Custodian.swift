@@ -159,9 +159,10 @@ public final class Custodian: Sendable {
                 try clerk.submit(
                     .init(
                         request: request, judgements: judgements, account: rulebook.policy.account(of: request.principal),
+                        units: request.lineUnits { !judgements[$0].needsToken },
                         matter: needsToken ? .proceed { self.proceed(request, judgements, rulebook, completion) } : .record,
                         completion: completion),
-                    units: request.lineUnits { !judgements[$0].needsToken }, isHeld: judgements.contains(where: \.isHeldBack))
+                    isHeld: judgements.contains(where: \.isHeldBack))
             }
         } catch {
             // No decision took effect, so there is nothing to record; the count shows in Status.

@@ -50,7 +50,7 @@ public struct CustodyRequest: Sendable {
         self.deadline = deadline
     }
 
-    func record(_ item: Int, keyName: String?, keyID: KeyID?, _ outcome: AuditRecord.Outcome, _ answer: Answer? = nil) -> AuditRecord {
+    func record(_ item: Int, keyName: KeyName?, keyID: KeyID?, _ outcome: AuditRecord.Outcome, _ answer: Answer? = nil) -> AuditRecord {
         let operation = try? items[item].operation.get()
         let (given, made) = (operation?.digest, answer?.digest)
         return AuditRecord(

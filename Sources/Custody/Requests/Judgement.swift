@@ -3,11 +3,11 @@ import SecureMemory
 /// What is decided of one operation before anybody touches the HSM.
 enum Judgement: Sendable {
     /// Nothing is done: it is malformed, denied, or past a limit.
-    case refused(CustodyError, AuditRecord.Outcome, keyName: String?, keyID: KeyID?)
+    case refused(CustodyError, AuditRecord.Outcome, keyName: KeyName?, keyID: KeyID?)
     /// It may use the key.
     ///
     /// - Parameter isCounted: Every limit was asked; if not, those that go by the key have to be when the key is seen.
-    case allowed(Operation, Target, keyName: String, rule: String, isCounted: Bool)
+    case allowed(Operation, Target, keyName: KeyName, rule: String, isCounted: Bool)
     /// The blob names a key that no look has shown yet: the rules are asked when the token was looked at again.
     case keyUnknown(Operation, Target, KeyID)
     /// It needs no key: it tells of the daemon or changes it.
@@ -37,7 +37,7 @@ enum Judgement: Sendable {
     /// A denial says no more than that; the audit log says why.
     static let denied = CustodyError(.denied, "denied")
 
-    static func denied(_ reason: String, keyName: String? = nil, keyID: KeyID? = nil) -> Judgement {
+    static func denied(_ reason: String, keyName: KeyName? = nil, keyID: KeyID? = nil) -> Judgement {
         .refused(denied, .denied(reason: reason), keyName: keyName, keyID: keyID)
     }
 
@@ -91,7 +91,7 @@ enum Judgement: Sendable {
     ///   - isSeen: The token has a key of this name.
     ///   - wasUnknown: The limits were asked before the name was known.
     init(
-        _ operation: Operation, _ target: Target, keyName: String, keyID: KeyID?, of principal: Principal, _ rulebook: Rulebook,
+        _ operation: Operation, _ target: Target, keyName: KeyName, keyID: KeyID?, of principal: Principal, _ rulebook: Rulebook,
         isSeen: Bool, wasUnknown: Bool = false
     ) {
         switch rulebook.policy.decide(principal, operation.kind, key: keyName, context: operation.context) {
@@ -105,7 +105,7 @@ enum Judgement: Sendable {
         }
     }
 
-    private static func limited(_ refusal: Limiter.Refusal, keyName: String?, keyID: KeyID?) -> Judgement {
+    private static func limited(_ refusal: Limiter.Refusal, keyName: KeyName?, keyID: KeyID?) -> Judgement {
         let error = CustodyError(
             .rateLimited, "a limit of the daemon's configuration is used up; try again later",
             retryAfterMilliseconds: refusal.retryAfterMilliseconds)

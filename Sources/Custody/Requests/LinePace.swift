@@ -1,7 +1,8 @@
 /// How fast one account may have lines written to the audit log that cost it nothing else: denials, malformed operations,
 /// status. What uses the HSM is slowed down by the HSM, and limited by the configuration.
 ///
-/// A line is a unit, and so are each 512 bytes of what the caller put into it. An account has `burst` units in hand, which
+/// A line is a unit, and so are each 512 bytes that its context, the labels and the caller's groups take of it, as the log
+/// writes them: a control character takes six. An account has `burst` units in hand, which
 /// come back at `rate` a second; who has used them up waits, and who would wait longer than `patience` is turned away. So one
 /// account fills the log with `rate` units a second at most, about 100 KB, however many connections it opens and whatever it
 /// sends (the generic cell rate algorithm, ITU-T I.371).
@@ -9,6 +10,7 @@ struct LinePace {
     static let rate = 100
     static let burst = 200
     static let patience = Duration.seconds(1)
+    static let bytesPerUnit = 512
 
     private static let interval = Duration.seconds(1) / rate
     /// So many accounts are remembered before those that owe nothing are forgotten.
@@ -31,17 +33,21 @@ struct LinePace {
 extension CustodyRequest {
     /// What writing lines about these of its items costs.
     func lineUnits(_ isCounted: (Int) -> Bool) -> Int {
-        let labels = onBehalfOf.byteCount
+        let shared = onBehalfOf.lengthInLine + principal.lengthInLine
         return items.indices.reduce(0) { sum, index in
             guard isCounted(index) else { return sum }
-            let context = (try? items[index].operation.get())?.context?.byteCount ?? 0
-            return sum + 1 + (labels + context) / 512
+            let context = (try? items[index].operation.get())?.context?.lengthInLine ?? 0
+            return sum + 1 + (shared + context) / LinePace.bytesPerUnit
         }
     }
 }
 
-extension EncryptionContext {
-    fileprivate var byteCount: Int { entries.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count } }
+extension CustodyRequest {
+    /// What context and labels take at the most of a line about one of its items.
+    var longestLine: Int {
+        let labels = onBehalfOf.lengthInLine
+        return items.reduce(labels) { max($0, labels + ((try? $1.operation.get())?.context?.lengthInLine ?? 0)) }
+    }
 }
 
 extension Policy {

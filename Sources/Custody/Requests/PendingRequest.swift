@@ -66,6 +66,11 @@ final class PendingRequest: TokenWork {
     private let custodian: Custodian
     private let completion: @Sendable (CustodyReply) -> Void
     private let state = Mutex(State.waiting(Progress()))
+    /// What one of its operations counts of its user's turn: long lines for the audit log take time as well.
+    private let weightOfOperation: Int
+
+    /// Lines up to this length are what every operation has.
+    private static let usualLine = 4_096
 
     init(
         _ request: CustodyRequest, _ judgements: [Judgement], _ rulebook: Rulebook, _ custodian: Custodian,
@@ -76,11 +81,12 @@ final class PendingRequest: TokenWork {
         self.rulebook = rulebook
         self.custodian = custodian
         self.completion = completion
+        weightOfOperation = 1 + request.longestLine / Self.usualLine
     }
 
     var deadline: ContinuousClock.Instant { request.deadline }
     var user: UInt32 { request.principal.uid }
-    var weight: Int { request.items.count - (state.withLock { $0.progress?.reply.count } ?? 0) }
+    var weight: Int { weightOfOperation * (request.items.count - (state.withLock { $0.progress?.reply.count } ?? 0)) }
 
     var isWaiting: Bool {
         state.withLock { state in

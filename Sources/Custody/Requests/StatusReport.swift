@@ -1,7 +1,7 @@
 /// What the vault says of itself.
 public struct StatusReport: Sendable {
     public var token: TokenReport
-    public var keys: [(name: String, versions: [KeyVersion])]
+    public var keys: [(name: KeyName, versions: [KeyVersion])]
     /// AES keys on the token that are no versions.
     public var strangers: [KeyRing.Stranger] = []
     public var uptime: Duration

@@ -8,7 +8,7 @@ enum Target {
     }
 
     /// A root key by name: its newest active version.
-    case key(String)
+    case key(KeyName)
     /// The version that a blob names.
     case version(KeyID, Source)
 
@@ -21,18 +21,18 @@ enum Target {
         case .wrap(let key, let plaintext, _):
             guard !plaintext.isEmpty else { throw CustodyError(.invalidRequest, "the plaintext is empty: there is nothing to wrap") }
             try Self.checkPlaintext(plaintext.count)
-            self = .key(try Self.checked(key))
+            self = .key(key)
         case .encrypt(let key, let plaintext, let aad):
             try Self.checkPlaintext(plaintext.count)
             try Self.checkAAD(aad)
-            self = .key(try Self.checked(key))
+            self = .key(key)
         case .generateDataKey(let key, let length, _, _):
             guard CustodyLimits.dataKey.contains(length) else {
                 throw CustodyError(
                     .invalidRequest,
                     "a data key has \(CustodyLimits.dataKey.lowerBound) to \(CustodyLimits.dataKey.upperBound) bytes, not \(length)")
             }
-            self = .key(try Self.checked(key))
+            self = .key(key)
         case .unwrap(let blob, _), .rewrap(let blob, _):
             let envelope = try Envelope(blob)
             self = .version(envelope.keyID, .envelope(envelope))
@@ -70,13 +70,5 @@ enum Target {
         guard !aad.starts(with: Envelope.magic) else {
             throw CustodyError(.invalidRequest, "a raw AAD must not begin with the envelope's magic CTDY")
         }
-    }
-
-    private static func checked(_ name: String) throws(CustodyError) -> String {
-        guard (1...CustodyLimits.keyName).contains(name.utf8.count) else {
-            throw CustodyError(
-                .invalidRequest, "key_name has \(name.utf8.count) bytes; it must have 1 to \(CustodyLimits.keyName)")
-        }
-        return name
     }
 }

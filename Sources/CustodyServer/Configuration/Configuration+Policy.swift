@@ -98,7 +98,7 @@ extension Configuration {
         let literal = pattern.filter { $0 != "*" }
         if literal.isEmpty { return !pattern.isEmpty }
         // Behind a star any character may come first.
-        do { try KeyName.check(pattern.hasPrefix("*") ? "a" + literal : literal) } catch { return false }
+        do { _ = try KeyName(pattern.hasPrefix("*") ? "a" + literal : literal) } catch { return false }
         return true
     }
 

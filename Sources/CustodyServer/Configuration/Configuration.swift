@@ -41,7 +41,7 @@ public struct Configuration: Sendable {
 
     public struct Keys: Sendable {
         /// Names of keys that are used although the proof of custody fails.
-        public var exceptions: Set<String>
+        public var exceptions: Set<KeyName>
         public var lookInterval: Duration
         /// Encryptions per version, past which it wraps no more. At most 2^32, for random 96-bit nonces (NIST SP 800-38D
         /// section 8.3).
@@ -116,7 +116,7 @@ public struct Configuration: Sendable {
 
         let keysTable = root.table("keys")
         keys = Keys(
-            exceptions: Set(keysTable.strings("use-without-proof", default: []) ?? []),
+            exceptions: Self.exceptions(keysTable),
             lookInterval: .milliseconds(keysTable.int("look-interval-ms", in: 50...60_000, default: 500)),
             usesPerVersion: UInt64(keysTable.int("uses-per-version", in: 1...4_294_967_296, default: 4_294_967_296)))
         keysTable.finish()
@@ -129,5 +129,17 @@ public struct Configuration: Sendable {
         let judged = mistakes.filter { mistake in parts?.contains(where: mistake.touches) ?? true }
         guard judged.isEmpty else { throw ConfigurationError(problems: judged) }
         overlooked = mistakes
+    }
+
+    private static func exceptions(_ keys: TableReader) -> Set<KeyName> {
+        var names: Set<KeyName> = []
+        for text in keys.strings("use-without-proof", default: []) ?? [] {
+            do throws(CustodyError) {
+                names.insert(try KeyName(text))
+            } catch {
+                keys.problem("use-without-proof", error.message)
+            }
+        }
+        return names
     }
 }

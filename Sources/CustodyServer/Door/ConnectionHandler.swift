@@ -245,7 +245,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Takes of the budget what a request holds besides its bytes.
     private func take(_ shape: RequestShape) throws(RequestRejection) -> Int {
-        let bytes = shape.operations * (Self.overhead + shape.labelBytes)
+        // Its lines are held until they are written.
+        let bytes = shape.operations * Self.overhead + shape.logBytes
         do throws(DoorBudget.Refusal) {
             try budget.grow(by: bytes, of: account)
         } catch {

@@ -74,6 +74,10 @@ extension RequestShape {
             case .fields:
                 RequestRejection(
                     code: .invalidRequest, message: "a message in the request has more fields than any of custody.proto can have")
+            case .log:
+                RequestRejection(
+                    code: .payloadTooLarge,
+                    message: "the contexts and labels of the request would take more than \(RequestShape.logLimit) bytes of the audit log, where the labels stand with every operation: send fewer operations at once, or less with each")
             }
         }
         guard shape.operations > 0 else {

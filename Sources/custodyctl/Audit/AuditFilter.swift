@@ -94,13 +94,13 @@ struct AuditFilter {
     func fits(_ line: AuditLine) -> Bool {
         if let since, line.time < since { return false }
         if let until, line.time >= until { return false }
-        if let event, line.event != event { return false }
-        for (name, value) in texts where line.text(name) != value { return false }
-        if let user, line.text("user") != user, line.number("uid").map(String.init) != user { return false }
+        if let event, !isSame(line.event, event) { return false }
+        for (name, value) in texts where !isSame(line.text(name), value) { return false }
+        if let user, !isSame(line.text("user"), user), line.number("uid").map(String.init) != user { return false }
         if let request, line.number("request") != request { return false }
         if !context.isEmpty {
             let entries = line.texts("context")
-            for (key, value) in context where !entries.contains(where: { $0.key == key && $0.value == value }) { return false }
+            for (key, value) in context where !entries.contains(where: { isSame($0.key, key) && isSame($0.value, value) }) { return false }
         }
         if !blobs.isEmpty {
             let digests = ["blob_sha256", "new_blob_sha256"].compactMap { line.text($0) }
@@ -108,6 +108,9 @@ struct AuditFilter {
         }
         return true
     }
+
+    /// Whether the bytes are the same: Swift's own equality takes canonically equivalent texts for one.
+    private func isSame(_ a: String?, _ b: String) -> Bool { a.map { $0.utf8.elementsEqual(b.utf8) } ?? false }
 
     private static func time(_ text: String, _ flag: String) throws -> AuditTime {
         if let unit = text.last, let seconds: Int64 = ["s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800][unit],

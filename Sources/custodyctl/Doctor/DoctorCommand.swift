@@ -136,7 +136,7 @@ struct DoctorCommand: ParsableCommand {
             }
             if !proven.isEmpty { good.append("'\(name)' (\(proven.map { "\($0.version)" }.joined(separator: ", ")))") }
             if best == nil, let active = usable.last(where: { $0.state == .active }) {
-                best = try KeyInspection.all(named: name, session).first { $0.id == active.id && !$0.key.isPublic }
+                best = try KeyInspection.all(named: name.description, session).first { $0.id == active.id && !$0.key.isPublic }
             }
         }
         for stranger in ring.strangersByName { report.add("key", .warn, stranger.reason) }

@@ -17,7 +17,7 @@ struct KeyGenerateCommand: ParsableCommand {
     @Argument(help: "The key's name: 1 to 64 characters of A-Z a-z 0-9 . _ -")
     var name: String
 
-    func validate() throws { try NewKey.checkName(name) }
+    func validate() throws { _ = try NewKey.name(name) }
 
     func run() throws {
         try NewKey.make(name, common) { session throws(CustodyError) in try KeyProvisioner.generate(name, session) }

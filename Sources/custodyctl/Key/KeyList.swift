@@ -52,7 +52,7 @@ struct KeyList: Encodable {
         usageRemark = usage.remark
         keys = ring.keys.map { name, versions in
             let wrapping = versions.last { $0.state == .active }?.id
-            return Key(name: name, versions: versions.map { Version($0, wraps: $0.id == wrapping, usage($0.id)) })
+            return Key(name: name.description, versions: versions.map { Version($0, wraps: $0.id == wrapping, usage($0.id)) })
         }
         foreignKeys = ring.strangersByName.map { Foreign(name: $0.name, id: hexadecimal($0.id), reason: $0.reason) }
     }

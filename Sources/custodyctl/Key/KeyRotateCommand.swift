@@ -24,7 +24,7 @@ struct KeyRotateCommand: ParsableCommand {
     @Argument(help: "The key's name.")
     var name: String
 
-    func validate() throws { try NewKey.checkName(name) }
+    func validate() throws { _ = try NewKey.name(name) }
 
     func run() throws {
         try NewKey.make(name, common, reactivate: reactivate) { session throws(CustodyError) in

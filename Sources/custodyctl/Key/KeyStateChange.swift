@@ -119,7 +119,7 @@ struct KeyStateChange {
         case .enable, .deactivate:
             let catalog = KeyCatalog(exceptions: access.keyExceptions)
             try catalog.refresh(session)
-            let known = catalog.ring.keys.first { $0.name == name }?.versions ?? []
+            let known = (try? KeyName(name)).flatMap { name in catalog.ring.keys.first { $0.name == name }?.versions } ?? []
             for key in keys {
                 guard let version = known.first(where: { $0.id == key.id }) else {
                     throw CustodyError(.keyRefused, "\(key.title) was not made by Custody, so no daemon uses it. Nothing was changed")

@@ -14,8 +14,8 @@ enum NewKey {
     }
 
     /// A name that is not allowed is wrong usage.
-    static func checkName(_ name: String) throws {
-        do { try KeyName.check(name) } catch { throw ValidationError(error.message) }
+    static func name(_ text: String) throws -> KeyName {
+        do { return try KeyName(text) } catch { throw ValidationError(error.message) }
     }
 
     static func make(

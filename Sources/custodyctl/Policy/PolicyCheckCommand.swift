@@ -45,7 +45,7 @@ struct PolicyCheckCommand: ParsableCommand {
         let kind = try kind()
         if kind.usesKey {
             guard let key else { throw ValidationError("\(kind.rawValue) uses a key; name it with --key") }
-            try NewKey.checkName(key)
+            _ = try NewKey.name(key)
         } else if key != nil {
             throw ValidationError("\(kind.rawValue) uses no key; leave --key out")
         }
@@ -59,6 +59,7 @@ struct PolicyCheckCommand: ParsableCommand {
         let kind = try kind()
         let principal = try Principal(account: user, groups: group)
         let (rules, file) = try common.rules()
+        let key = try key.map(NewKey.name)
         let entries = kind.hasContext ? try entries() : nil
         let decision = rules.policy.decide(principal, kind, key: key, context: entries)
         let limits = rules.limits.filter { $0.concerns(principal, kind, key: key) }.map(RuleView.init)

@@ -33,7 +33,7 @@ struct SetupPlan {
         guard (1...32).contains(label.utf8.count), !label.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
             throw wrong("a token's label has 1 to 32 bytes, and no control characters")
         }
-        do throws(CustodyError) { try KeyName.check(key) } catch { throw wrong("--key '\(key)': \(error.message)") }
+        do throws(CustodyError) { _ = try KeyName(key) } catch { throw wrong("--key '\(key)': \(error.message)") }
         for user in serviceUsers where getpwnam(user) == nil {
             throw wrong("there is no user '\(user)' on this host: make it first, or leave it out of --service-user")
         }

@@ -23,7 +23,7 @@ struct TokenAccess {
     /// How many sessions the daemon is told to use.
     var sessions: Int? { configuration?.token.sessions }
     /// Keys that the operator wants used although the proof fails.
-    var keyExceptions: Set<String> { configuration?.keys.exceptions ?? [] }
+    var keyExceptions: Set<KeyName> { configuration?.keys.exceptions ?? [] }
 
     /// An initialised module for the time of the body.
     func withModule<R>(_ body: (Module) throws -> R) throws -> R {
