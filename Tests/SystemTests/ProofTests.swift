@@ -1,4 +1,5 @@
 import CustodyClient
+import CustodyProtocol
 import Foundation
 import PKCS11
 import SecureMemory
