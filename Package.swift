@@ -206,6 +206,7 @@ let package = Package(
             name: "CustodyctlTests",
             dependencies: [
                 "ByteEncoding", "Custody", "CustodyClient", "CustodyProtocol", "PKCS11", "SecureMemory", "TestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
                 // The programs that the tests start.
                 "custodyd", "custodyctl", "custody-mek", "custody-bench", "custody-mek-bench",
             ],

@@ -998,13 +998,15 @@ public nonisolated struct WireKeyVersionReport: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// 0 for objects of this name that are no version of the key, with the reason in detail.
   public var version: UInt32 = 0
 
   public var keyID: Data = Data()
 
   public var state: WireKeyVersionReport.State = .unspecified
 
-  /// Why the version is refused, by which exception it is used without proof, or that its uses come to an end.
+  /// Why the version is refused, by which exception it is used without proof, what its proof leaves open, or that its uses come to
+  /// an end.
   public var detail: String = String()
 
   /// This is the version that wraps.

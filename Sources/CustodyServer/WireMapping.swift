@@ -152,6 +152,7 @@ package enum WireMapping {
                     $0.versions = versions.map { version($0, isWrapping: $0.id == wrapping, report) }
                 }
             }
+            show(report.strangers, in: &$0)
             $0.uptimeMs = UInt64(report.uptime / .milliseconds(1))
             $0.allowed = report.allowed
             $0.denied = report.denied
@@ -302,9 +303,30 @@ package enum WireMapping {
                 $0.state = .refused
                 $0.detail = reason
             }
-            if let exception = version.exception { $0.detail = exception }
+            if let exception = version.exception { $0.detail = exception } else if let warning = version.warning { $0.detail = warning }
             if usage.uses >= report.usesLimit / 2 {
                 $0.detail = "used \(usage.uses) times of \(report.usesLimit): rotate the key" + ($0.detail.isEmpty ? "" : "; " + $0.detail)
+            }
+        }
+    }
+
+    /// Objects that are no versions, one entry for each name: as version 0, which no key has. Anybody may have made any number.
+    private static func show(_ strangers: [KeyRing.Stranger], in report: inout WireStatusReport) {
+        let byName = Dictionary(grouping: strangers, by: \.name).sorted { $0.key < $1.key }
+        for (name, same) in byName.prefix(16) {
+            let entry = WireKeyVersionReport.with {
+                $0.state = .refused
+                $0.keyID = Data(same[0].id)
+                $0.detail = same[0].reason + (same.count > 1 ? "; and \(same.count - 1) more of this name" : "")
+                    + (name == byName.prefix(16).last?.key && byName.count > 16 ? "; and \(byName.count - 16) more names" : "")
+            }
+            if let index = report.keys.firstIndex(where: { $0.name.utf8.elementsEqual(name.utf8) }) {
+                report.keys[index].versions.append(entry)
+            } else {
+                report.keys.append(.with {
+                    $0.name = name
+                    $0.versions = [entry]
+                })
             }
         }
     }

@@ -30,6 +30,10 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
     public static let neverExtractable = AttributeType(rawValue: CKA_NEVER_EXTRACTABLE)
     public static let alwaysSensitive = AttributeType(rawValue: CKA_ALWAYS_SENSITIVE)
     public static let modifiable = AttributeType(rawValue: CKA_MODIFIABLE)
+    public static let keyGenerationMechanism = AttributeType(rawValue: CKA_KEY_GEN_MECHANISM)
+    public static let modulus = AttributeType(rawValue: CKA_MODULUS)
+    public static let modulusBits = AttributeType(rawValue: CKA_MODULUS_BITS)
+    public static let publicExponent = AttributeType(rawValue: CKA_PUBLIC_EXPONENT)
 
     public var description: String { Self.names[self] ?? "CKA_0x" + String(rawValue, radix: 16, uppercase: true) }
 
@@ -41,6 +45,8 @@ public struct AttributeType: RawRepresentable, Hashable, Sendable, CustomStringC
         .endDate: "CKA_END_DATE", .valueLength: "CKA_VALUE_LEN", .extractable: "CKA_EXTRACTABLE",
         .local: "CKA_LOCAL", .neverExtractable: "CKA_NEVER_EXTRACTABLE",
         .alwaysSensitive: "CKA_ALWAYS_SENSITIVE", .modifiable: "CKA_MODIFIABLE",
+        .keyGenerationMechanism: "CKA_KEY_GEN_MECHANISM", .modulus: "CKA_MODULUS", .modulusBits: "CKA_MODULUS_BITS",
+        .publicExponent: "CKA_PUBLIC_EXPONENT",
     ]
 }
 
@@ -58,14 +64,20 @@ public enum ObjectClass: Sendable, Hashable {
     }
 }
 
-/// The type of a secret key (CKA_KEY_TYPE).
+/// The type of a key (CKA_KEY_TYPE).
 public enum KeyType: Sendable, Hashable {
-    case aes, genericSecret
+    case aes, genericSecret, des, des3, camellia, aria, seed, rsa
 
     var rawValue: UInt {
         switch self {
         case .aes: CKK_AES
         case .genericSecret: CKK_GENERIC_SECRET
+        case .des: CKK_DES
+        case .des3: CKK_DES3
+        case .camellia: CKK_CAMELLIA
+        case .aria: CKK_ARIA
+        case .seed: CKK_SEED
+        case .rsa: CKK_RSA
         }
     }
 }
@@ -91,6 +103,11 @@ public struct Attribute: Sendable, Hashable {
     public static func objectClass(_ value: ObjectClass) -> Attribute { Attribute(.objectClass, number: value.rawValue) }
     public static func keyType(_ value: KeyType) -> Attribute { Attribute(.keyType, number: value.rawValue) }
     public static func valueLength(_ value: Int) -> Attribute { Attribute(.valueLength, number: UInt(value)) }
+    public static func modulusBits(_ value: Int) -> Attribute { Attribute(.modulusBits, number: UInt(value)) }
+    /// A big-endian number.
+    public static func modulus(_ value: [UInt8]) -> Attribute { Attribute(.modulus, bytes: value) }
+    /// A big-endian number.
+    public static func publicExponent(_ value: [UInt8]) -> Attribute { Attribute(.publicExponent, bytes: value) }
     public static func label(_ value: String) -> Attribute { Attribute(.label, bytes: Array(value.utf8)) }
     public static func application(_ value: String) -> Attribute { Attribute(.application, bytes: Array(value.utf8)) }
     public static func id(_ value: [UInt8]) -> Attribute { Attribute(.id, bytes: value) }
@@ -132,4 +149,7 @@ public struct AttributeSet: Sendable, Hashable {
     public func date(_ type: AttributeType) -> String? { day(type)?.description }
 
     public func isKeyType(_ type: KeyType) -> Bool { number(.keyType) == type.rawValue }
+
+    /// Whether the token says that no mechanism of its own made the key (CK_UNAVAILABLE_INFORMATION).
+    public var isWithoutGenerationMechanism: Bool { number(.keyGenerationMechanism) == UInt.max }
 }

@@ -17,25 +17,6 @@ extension Session {
         return ObjectHandle(rawValue: key)
     }
 
-    /// C_WrapKey, to learn whether the token hands a key out.
-    ///
-    /// - Returns: The wrapped key.
-    /// - Throws: ``PKCS11Error``; `CKR_KEY_UNEXTRACTABLE` is the refusal that a root key must meet with.
-    public func wrapKey(_ key: ObjectHandle, under wrappingKey: ObjectHandle, _ mechanism: Mechanism) throws(PKCS11Error) -> [UInt8] {
-        var initializationVector = [UInt8](repeating: 0, count: 16)
-        var output = [UInt8](repeating: 0, count: 512)
-        var length = CK_ULONG(output.count)
-        let needsIV = mechanism == .aesCBCPad
-        let returned = initializationVector.withUnsafeMutableBytes { iv in
-            var parameters = CK_MECHANISM(
-                mechanism: mechanism.rawValue, pParameter: needsIV ? iv.baseAddress : nil, ulParameterLen: needsIV ? 16 : 0)
-            guard let entry = module.functions.pointee.C_WrapKey else { return CKR_FUNCTION_NOT_SUPPORTED }
-            return module.observing(.wrapKey) { entry(handle, &parameters, wrappingKey.rawValue, key.rawValue, &output, &length) }
-        }
-        guard returned == CKR_OK else { throw PKCS11Error(.wrapKey, ReturnValue(rawValue: returned)) }
-        return Array(output.prefix(Int(clamping: length)))
-    }
-
     /// AES-256-GCM by C_EncryptInit and C_Encrypt: appends the ciphertext and the 16-byte tag to `output`.
     public func encryptGCM(
         _ key: ObjectHandle, nonce: RawSpan, aad: RawSpan, plaintext: RawSpan, appendingTo output: inout [UInt8]

@@ -13,6 +13,9 @@ public struct ModuleInfo: Sendable, Hashable {
     public let libraryVersion: String
     public let cryptokiVersion: String
 
+    /// p11-kit's client and proxy: they stand before another module, and leave out mechanisms that they don't know.
+    public var isRelay: Bool { manufacturer.hasPrefix("PKCS#11 Kit") || libraryDescription.hasPrefix("PKCS#11 Kit") }
+
     init(_ info: CK_INFO) {
         manufacturer = padded(info.manufacturerID)
         libraryDescription = padded(info.libraryDescription)

@@ -30,7 +30,7 @@ final class DirectCalls: Sendable {
         slot = try module.token(matching: settings.uri).slot
         login = try module.openSession(slot, readWrite: false)
         try login.login(.user, pin: settings.pin.read())
-        guard let key = try login.objects(.secretKey, matching: [.label(name)]).last else {
+        guard let key = try login.objects(.secretKey, matching: [.bool(.isPrivate, true), .label(name)]).last else {
             throw BenchError(description: "there is no key '\(name)' on the token")
         }
         self.key = key

@@ -117,6 +117,26 @@ import Testing
         #expect(ring.strangersByName.first?.reason.contains("public object") == true)
     }
 
+    /// Nor is it a version of its own, however high its number.
+    @Test func aPublicObjectIsNoVersion() async throws {
+        let (id, planted) = (id, KeyID(newFor: .max))
+        let ring = try await ring(exceptions: ["root", "legacy"]) { session in
+            try RootKeyTemplate(id: id.bytes).generate(session)
+            try session.logout()
+            for name in ["root", "other"] { _ = try session.createObject(RootKeyTemplate(name, id: planted.bytes).withoutPIN) }
+            _ = try session.createObject(RootKeyTemplate("legacy", id: KeyID(newFor: 1).bytes).withoutPIN)
+            try session.login(.user, pin: SoftHSMToken.secret(SoftHSMToken.userPIN))
+        }
+        // An exception by name is for a key that is nothing else; it lets nobody put another one beside it.
+        #expect(try ring.wrappingVersion(of: "root").id == id)
+        #expect(ring.keys.map(\.name) == ["legacy", "root"])
+        #expect(ring.keys.map { $0.versions.count } == [1, 1])
+        #expect(ring.strangersByName.map(\.name) == ["other", "root"])
+        #expect(ring.strangersByName.allSatisfy { $0.id == planted.bytes && $0.reason.contains(planted.description) })
+        try expectError(.keyRefused) { () throws(CustodyError) in try ring.wrappingVersion(of: "other") }
+        try expectError(.keyNotFound) { () throws(CustodyError) in try ring.unwrappingVersion(planted) }
+    }
+
     @Test(arguments: [[UInt8](), [1], [UInt8](repeating: 0, count: 16), [UInt8](repeating: 1, count: 17)])
     func foreignIDIsRefused(_ bytes: [UInt8]) async throws {
         let ring = try await ring { session in try RootKeyTemplate(id: bytes).generate(session) }
@@ -194,12 +214,12 @@ import Testing
                 let kept = try template.generate(session)
                 template.extractable = true
                 let leaves = try template.generate(session)
-                #expect(ProofOfCustody.tryToExport(kept, session) == .refusedByToken([.aesKeyWrap, .aesKeyWrapPad]))
-                #expect(ProofOfCustody.tryToExport(leaves, session) == .exported(.aesKeyWrap))
+                #expect(ProofOfCustody.tryToExport(kept, session).verdict == .refused)
+                #expect(ProofOfCustody.tryToExport(leaves, session).verdict == .handedOut(.copy(.extractable)))
                 // The throw-away keys are gone.
                 #expect(try session.objects(.secretKey).count == 2)
                 try session.logout()
-                guard case .inconclusive = ProofOfCustody.tryToExport(kept, session) else {
+                guard case .inconclusive = ProofOfCustody.tryToExport(kept, session).verdict else {
                     Issue.record("nobody is logged in, so nothing can be tried")
                     return
                 }

@@ -46,14 +46,20 @@ import Testing
 
     private let slow: (inout AuditSettings) -> Void = { $0.checkpointInterval = .seconds(3_600) }
 
-    /// An audit key; of known value, since how one is generated is another's business.
-    private func makeAuditKey(_ session: borrowing Session) throws {
-        let value = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
+    private func makeAuditKey(_ session: borrowing Session) throws { _ = try AuditKeyProvisioner.make(session) }
+
+    /// What somebody makes who has no PIN: an audit key by its label, of a known value and the highest number.
+    private func plantAuditKey(_ session: borrowing Session) throws -> KeyID {
+        let id = KeyID(newFor: .max)
+        try session.logout()
         _ = try session.createObject([
-            .objectClass(.secretKey), .keyType(.genericSecret), .bool(.token, true), .bool(.isPrivate, true),
-            .bool(.sensitive, true), .bool(.extractable, false), .bool(.sign, true), .label(AuditKey.label), .id(KeyID(newFor: 1).bytes),
-            .value(value),
+            .objectClass(.secretKey), .keyType(.genericSecret), .bool(.token, true), .bool(.isPrivate, false), .bool(.sensitive, true),
+            .bool(.extractable, false), .bool(.sign, true), .bool(.verify, true), .bool(.encrypt, false), .bool(.decrypt, false),
+            .bool(.wrap, false), .bool(.unwrap, false), .bool(.derive, false), .label(AuditKey.label), .id(id.bytes),
+            .value([UInt8](repeating: 7, count: 32)),
         ])
+        try session.login(.user, pin: SoftHSMToken.secret(SoftHSMToken.userPIN))
+        return id
     }
 
     /// The checkpoints of a trail, each checked: it names a line before it as it stands there, and its MAC is the token's.
@@ -161,6 +167,85 @@ import Testing
             try await office.checkpoint(over: 2)
             try await eventually("no failure") { office.audit.report.checkpointFailure == nil }
             office.close()
+        }
+    }
+
+    /// Who has no PIN makes an object with an audit key's label: no checkpoint is made with it, and none is kept from being made.
+    @Test func aPlantedKeyIsNeitherUsedNorInTheWay() async throws {
+        try await SoftHSM.withToken { token in
+            let (real, planted) = try token.withSession { session in
+                try makeAuditKey(session)
+                let planted = try plantAuditKey(session)
+                let keys = try AuditKeys(session)
+                #expect(keys.believed.count == 1)
+                #expect(keys.strangers.map(\.id) == [planted.bytes])
+                #expect(keys.strangers.first?.reason.contains("CKA_PRIVATE is false") == true)
+                return (try #require(keys.newest).id, planted)
+            }
+            let place = try AuditPlace()
+            let office = try Office(token, place) { $0.checkpointInterval = .milliseconds(20) }
+            defer { office.close() }
+            try office.audit.append([.example()])
+            try await office.checkpoint(over: 2)
+            // Status names it.
+            try await eventually("its name in Status") {
+                let remark = office.audit.report.checkpointFailure ?? ""
+                return remark.contains(planted.description) && remark.contains("CKA_PRIVATE is false")
+            }
+            office.close()
+            #expect(try Set(place.trail().events(named: "checkpoint").compactMap { $0["key_id"] as? String }) == [real.description])
+            // Its number is no one's: the next key is the second.
+            let next = try token.withSession { try AuditKeyProvisioner.make($0).key.id.version }
+            #expect(next == 2)
+        }
+    }
+
+    /// With nothing but a planted key there is no audit key.
+    @Test func aPlantedKeyAloneIsNone() async throws {
+        try await SoftHSM.withToken { token in
+            let planted = try token.withSession { try plantAuditKey($0) }
+            let place = try AuditPlace()
+            let office = try Office(token, place) { $0.checkpointInterval = .milliseconds(10) }
+            defer { office.close() }
+            try await eventually("the failure") {
+                let failure = office.audit.report.checkpointFailure ?? ""
+                return failure.contains("the token has no audit key") && failure.contains(planted.description)
+            }
+            #expect(office.audit.report.checkpoint == nil)
+            office.close()
+            #expect(try place.trail().events(named: "checkpoint").isEmpty)
+        }
+    }
+
+    /// An anchor that the audit key did not make says nothing of a log.
+    @Test func aForgedAnchorIsNotBelieved() async throws {
+        try await SoftHSM.withToken { token in
+            let place = try AuditPlace()
+            try place.write(3)
+            let log = try place.trail().log
+            let owner = TokenAnchor.owner(of: place.path)
+            try token.withSession { session in
+                let key = try AuditKeyProvisioner.make(session).key
+                let mac = [UInt8](repeating: 2, count: 32)
+                try TokenAnchor.write(
+                    AuditCheckpoint(log: log, sequence: 900, hash: [UInt8](repeating: 7, count: 32), keyID: key.id.bytes, mac: mac),
+                    owner: owner, session)
+                // Without the PIN: not even an anchor.
+                try session.logout()
+                _ = try session.createObject([
+                    .objectClass(.data), .bool(.token, true), .bool(.isPrivate, false), .application(TokenAnchor.application),
+                    .label(AuditCheckpoint(log: log, sequence: 901, hash: mac, keyID: key.id.bytes, mac: mac).text), .value(owner),
+                ])
+                try session.login(.user, pin: SoftHSMToken.secret(SoftHSMToken.userPIN))
+                #expect(try TokenAnchor.read(session).map(\.sequence) == [900])
+                #expect(try TokenAnchor.planted(session) == 1)
+            }
+            let office = try Office(token, place) { $0.checkpointInterval = .milliseconds(20) }
+            defer { office.close() }
+            try office.audit.append([.example()])
+            try await office.checkpoint(over: 1)
+            office.close()
+            #expect(try !place.trail().events.contains("anchor-unmet"))
         }
     }
 

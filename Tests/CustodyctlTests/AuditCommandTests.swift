@@ -1,4 +1,5 @@
 import ByteEncoding
+import Crypto
 import Custody
 import Foundation
 import PKCS11
@@ -168,6 +169,59 @@ import Testing
             for key in try AuditKey.all(session) where key.id.version == 1 { try session.destroyObject(key.object) }
         }
         #expect(try await installation.ctl("audit", "verify", "--json").exiting(1).json["problems"][0]["code"] == "unknown-key")
+    }
+
+    /// Somebody without the PIN plants an audit key whose value he knows, and forges a whole log with it.
+    @Test func aLogForgedWithAPlantedKeyIsRefused() async throws {
+        let (installation, genuine) = try await Installation.withAuditLog()
+        let (id, value) = (KeyID(newFor: .max), [UInt8](1...32))
+        try await SoftHSM.withSession(on: installation.token) { session in
+            try session.logout()
+            _ = try session.createObject([
+                .objectClass(.secretKey), .keyType(.genericSecret), .bool(.token, true), .bool(.isPrivate, false), .bool(.sensitive, true),
+                .bool(.extractable, false), .bool(.sign, true), .bool(.verify, true), .bool(.encrypt, false), .bool(.decrypt, false),
+                .bool(.wrap, false), .bool(.unwrap, false), .bool(.derive, false), .label(AuditKey.label), .id(id.bytes), .value(value),
+            ])
+        }
+        var forged = AuditFixture()
+        for _ in 0..<3 { forged.decision(user: "nobody-did-it") }
+        forged.checkpoint(id) { message in Array(HMAC<SHA256>.authenticationCode(for: message, using: SymmetricKey(data: value))) }
+        forged.decision()
+        for name in ["audit.jsonl.2", "audit.jsonl-1"] { try FileManager.default.removeItem(atPath: installation.directory.file(name)) }
+        try installation.directory.write("audit.jsonl", forged.bytes)
+        try installation.directory.write("state/audit-anchor", forged.anchor)
+        let refused = try await installation.ctl("audit", "verify", "--json").exiting(1).json
+        #expect(refused["whole"] == false)
+        let problem = refused["problems"][0]
+        #expect(problem["code"] == "unbelieved-key")
+        #expect(problem["message"].string?.contains(id.description) == true && problem["message"].string?.contains("CKA_PRIVATE is false") == true)
+        #expect(try await installation.ctl("audit", "verify").exiting(1).text.hasPrefix("NOT WHOLE: "))
+
+        // The genuine log is whole, and it is told whose word was believed, and whose not.
+        try installation.write(genuine)
+        let whole = try await installation.json("audit", "verify")
+        #expect(whole["whole"] == true)
+        #expect(whole["audit_keys"].array.count == 1)
+        let key = whole["audit_keys"][0]
+        #expect(key["version"] == 1)
+        #expect(key["label"].string == AuditKey.label)
+        #expect(key["created_here"] == true)
+        #expect(key["proven"] == true)
+        #expect(key["proof"].string?.contains("C_WrapKey with CKM_AES_KEY_WRAP") == true, "\(key["proof"])")
+        #expect(whole["unbelieved"].array.map { $0["id"].string } == [id.description])
+        let text = try await installation.ok("audit", "verify").text
+        #expect(text.contains("audit key version 1") && text.contains("made on this token"), "\(text)")
+        #expect(try await installation.ok("audit", "verify").errors.contains(id.description) || text.contains(id.description))
+
+        // It is in nobody's way, and takes no number.
+        let again = try await installation.json("audit", "init")
+        #expect(again["made"] == false)
+        #expect(again["version"] == 1)
+        #expect(again["unbelieved"].array.count == 1)
+        #expect(try await installation.json("audit", "init", "--rotate")["version"] == 2)
+        let report = try await installation.json("doctor")
+        #expect(report["result"] != "fail")
+        #expect(report["checks"].array.contains { $0["id"] == "audit-key" && $0["level"] == "warn" && $0["detail"].string?.contains(id.description) == true })
     }
 
     @Test func whatCanNotBeReached() async throws {

@@ -40,12 +40,16 @@ struct AuditFixture {
 
     /// Covers all lines so far.
     mutating func checkpoint(_ key: AuditKey, _ session: borrowing Session) throws {
+        try checkpoint(key.id) { message in try key.mac(of: message, session) }
+    }
+
+    mutating func checkpoint(_ id: KeyID, _ authenticate: ([UInt8]) throws -> [UInt8]) rethrows {
         let hash = hashes[Int(sequence)]
-        let mac = try key.mac(of: AuditCheckpoint.message(log: log, sequence: sequence, hash: hash, keyID: key.id.bytes), session)
-        checkpoints.append(AuditCheckpoint(log: log, sequence: sequence, hash: hash, keyID: key.id.bytes, mac: mac))
+        let mac = try authenticate(AuditCheckpoint.message(log: log, sequence: sequence, hash: hash, keyID: id.bytes))
+        checkpoints.append(AuditCheckpoint(log: log, sequence: sequence, hash: hash, keyID: id.bytes, mac: mac))
         event(
             "checkpoint",
-            #""covers":\#(sequence),"covered_hash":"\#(hexadecimal(hash))","key_id":"\#(key.id)","mac":"\#(hexadecimal(mac))""#)
+            #""covers":\#(sequence),"covered_hash":"\#(hexadecimal(hash))","key_id":"\#(id)","mac":"\#(hexadecimal(mac))""#)
     }
 
     mutating func rotate() {

@@ -43,6 +43,36 @@ import Testing
         #expect(try await installation.json("key", "list")["keys"].array.count == 1)
     }
 
+    /// Somebody without the PIN makes an object of a key's name and the highest number: it takes neither.
+    @Test func aPlantedObjectIsInNobodysWay() async throws {
+        let installation = try await Installation.ready(keys: [])
+        let id = "ffffffff" + Installation.id.dropFirst(8)
+        try await installation.makePublicKey("payments", id: id)
+        #expect(try await installation.json("key", "generate", "payments")["version"]["version"] == 1)
+        let daemon = try await installation.startDaemon()
+        #expect(try await installation.json("key", "rotate", "payments")["version"]["version"] == 2)
+        try await eventually("the daemon to wrap under version 2") {
+            try await installation.json("wrap", "--key", "payments", input: "content".utf8)["version"] == 2
+        }
+        // It is named where somebody looks.
+        let listed = try await installation.json("key", "list")
+        #expect(listed["keys"].array.flatMap { $0["versions"].array.map { $0["version"] } } == [1, 2])
+        #expect(listed["foreign_keys"].array.map { $0["id"].string } == [id])
+        let status = try await installation.json("status")["keys"][0]["versions"].array
+        #expect(status.map { $0["version"] } == [1, 2, 0])
+        #expect(status.last?["state"] == "foreign")
+        #expect(status.last?["detail"].string?.contains(id) == true)
+        let report = try await installation.json("doctor")
+        #expect(report["result"] != "fail")
+        #expect(report["checks"].array.contains { $0["id"] == "key" && $0["level"] == "warn" && $0["detail"].string?.contains(id) == true })
+        #expect(try await installation.json("key", "show", "payments")["foreign_keys"].array.map { $0["id"].string } == [id])
+        #expect(try await installation.ok("metrics").text.contains("version=\"0\"") == false)
+        // And it can be removed by its CKA_ID.
+        try await installation.ok("key", "destroy", "payments", "--id", id, "--now", "--yes-i-understand", "payments")
+        #expect(try await installation.json("key", "list")["foreign_keys"].array.isEmpty)
+        try await daemon.stop()
+    }
+
     @Test func rotateAndRewrap() async throws {
         let installation = try await Installation.ready()
         let daemon = try await installation.startDaemon()

@@ -16,10 +16,12 @@ enum Reach {
     init(_ function: Function) {
         self =
             switch function {
-            case .initialize, .finalize, .getSlotList, .login, .generateKey, .wrapKey, .destroyObject: .reconnecting
+            case .initialize, .finalize, .getSlotList, .login, .generateKey, .wrapKey, .destroyObject, .copyObject,
+                .getMechanismList, .getMechanismInfo, .getInfo:
+                .reconnecting
+            case .createObject: .newLog
             case .openSession, .closeSession: .changingSession
             case .signInit, .sign, .setAttributeValue: .checkpoint
-            case .createObject: .newLog
             default: .always
             }
     }
@@ -32,7 +34,8 @@ public enum CalledFunctions {
     public static let byDaemon: [Function] = [
         .initialize, .finalize, .getSlotList, .getTokenInfo, .openSession, .closeSession, .getSessionInfo, .login,
         .findObjectsInit, .findObjects, .findObjectsFinal, .getAttributeValue, .generateKey, .wrapKey, .destroyObject, .encryptInit, .encrypt,
-        .decryptInit, .decrypt, .generateRandom, .signInit, .sign, .setAttributeValue, .createObject,
+        .decryptInit, .decrypt, .generateRandom, .signInit, .sign, .setAttributeValue, .createObject, .copyObject,
+        .getMechanismList, .getMechanismInfo, .getInfo,
     ]
 
     /// Those that custodyctl is run with; what else it calls, it calls as the daemon does.

@@ -61,6 +61,7 @@ static bool meet_rule(struct call *call) {
     case FAULT_WRONG_OUTPUT:
     case FAULT_LONG_OUTPUT:
     case FAULT_TOKEN_FLAGS:
+    case FAULT_HAND_OUT:
         call->rule = rule;
         return true;
     }

@@ -17,6 +17,8 @@ struct call {
     CK_ULONG *count;
     CK_ULONG unit;
     bool gives_handles;
+    /// C_WrapKey's.
+    CK_MECHANISM_TYPE mechanism;
     /// The caller's room, in units.
     CK_ULONG room;
     /// The rule that applies once the real function has answered.

@@ -308,7 +308,9 @@ static CK_RV fault_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM_PTR
 
 static CK_RV fault_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE wrapping,
     CK_OBJECT_HANDLE key, CK_BYTE_PTR output, CK_ULONG_PTR length) {
-    PASS(C_WrapKey, ABOUT_SESSION, BYTES(output, length), session, mechanism, wrapping, key, output, length);
+    struct call call = {.function = FAULT_C_WrapKey, .mechanism = mechanism->mechanism, ABOUT_SESSION BYTES(output, length)};
+    if (begin(&call)) call.result = real_module->C_WrapKey(session, mechanism, wrapping, key, output, length);
+    return end(&call);
 }
 
 static CK_RV fault_C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE unwrapping,

@@ -37,9 +37,42 @@ static void change_attributes(struct call *call, enum fault_action action, CK_UL
     }
 }
 
+/// In the place of a refusal.
+static void hand_out(struct call *call, CK_ULONG parameter) {
+    if (call->function == FAULT_C_WrapKey) {
+        if (parameter != CK_UNAVAILABLE_INFORMATION && parameter != call->mechanism) return;
+        *call->count = call->room < 40 ? call->room : 40;
+        memset(call->output, 0xA5, *call->count);
+        call->result = CKR_OK;
+    } else if (call->function == FAULT_C_GetAttributeValue) {
+        CK_ATTRIBUTE *attributes = call->output;
+        for (CK_ULONG index = 0; index < call->room; index++) {
+            if (attributes[index].type != CKA_VALUE || attributes[index].pValue == NULL) continue;
+            attributes[index].ulValueLen = 32;
+            memset(attributes[index].pValue, 0xA5, 32);
+            call->result = CKR_OK;
+        }
+    } else if (call->function == FAULT_C_CopyObject) {
+        CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+        CK_KEY_TYPE type = CKK_AES;
+        CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+        unsigned char value[32] = {0xA5};
+        CK_ATTRIBUTE template[] = {
+            {CKA_CLASS, &class, sizeof class}, {CKA_KEY_TYPE, &type, sizeof type}, {CKA_VALUE, value, sizeof value},
+            {CKA_TOKEN, &no, sizeof no}, {CKA_PRIVATE, &yes, sizeof yes}, {CKA_SENSITIVE, &no, sizeof no},
+            {CKA_EXTRACTABLE, &yes, sizeof yes},
+        };
+        call->result = real_module->C_CreateObject(call->session, template, sizeof template / sizeof *template, call->output);
+    }
+}
+
 void spoil(struct call *call) {
     CK_ULONG parameter = call->rule->parameter;
     enum fault_action action = call->rule->action;
+    if (action == FAULT_HAND_OUT) {
+        if (call->result != CKR_OK) hand_out(call, parameter);
+        return;
+    }
     if (action == FAULT_RETURN_AFTER) {
         call->result = parameter;
         return;

@@ -7,7 +7,7 @@ import PKCS11
 public enum AuditKeyProvisioner {
     /// What was proven of a key.
     public struct Proof: Sendable, Hashable {
-        /// What the trial to wrap it out showed.
+        /// What the trial to take it out showed.
         public let trial: ProofOfCustody.Trial
         public let isLocal: Bool?
     }
@@ -32,7 +32,8 @@ public enum AuditKeyProvisioner {
     /// - Throws: ``CustodyError`` with `keyRefused` if the token can't do what an audit key has to, or makes one that could
     ///   leave it; then no key stays behind.
     public static func make(_ session: borrowing Session) throws(CustodyError) -> (key: AuditKey, proof: Proof) {
-        let highest = try highestVersion(session)
+        // Only what is believed counts: anybody can make an object with the highest number there is.
+        let highest = try reaching("search for audit keys") { () throws(PKCS11Error) in try AuditKeys(session) }.newest?.id.version ?? 0
         guard highest < .max else { throw CustodyError(.keyNotUsable, "the audit key has reached the highest version number") }
         let id = KeyID(newFor: highest + 1)
         // NSS replaces the object that has the id and answers CKR_OK.
@@ -50,11 +51,14 @@ public enum AuditKeyProvisioner {
             throw failed("generate the audit key", error)
         }
         return try KeyProvisioner.keeping(object, id, session) { () throws(CustodyError) in
-            let found = try reaching("find the new audit key") { () throws(PKCS11Error) in try AuditKey.all(session) }
-            guard let key = found.first(where: { $0.id == id }), key.object == object else {
+            let found = try reaching("find the new audit key") { () throws(PKCS11Error) in
+                try session.objects(.secretKey, matching: [.bool(.token, true), .label(AuditKey.label), .id(id.bytes)])
+            }
+            guard found.contains(object) else {
                 throw CustodyError(.keyRefused, "the token does not show the audit key that it just made")
             }
-            return (key, try prove(object, session))
+            let proof = try prove(object, session)
+            return (AuditKey(id: id, object: object, trial: proof.trial, isLocal: proof.isLocal), proof)
         }
     }
 
@@ -65,14 +69,7 @@ public enum AuditKeyProvisioner {
         let attributes = try reaching("read the audit key") { () throws(PKCS11Error) in
             try session.attributes(of: object, ProofOfCustody.attributeTypes)
         }
-        var objections: [String] = []
-        for (type, wanted) in [
-            (AttributeType.extractable, false), (.neverExtractable, true), (.sensitive, true), (.alwaysSensitive, true),
-            (.isPrivate, true), (.sign, true), (.encrypt, false), (.decrypt, false), (.wrap, false), (.unwrap, false), (.derive, false),
-        ] where attributes.bool(type) != wanted {
-            objections.append(attributes.bool(type).map { "\(type) is \($0)" } ?? "the token does not report \(type)")
-        }
-        if let length = attributes.number(.valueLength), length != 32 { objections.append("it has \(length) bytes, not 32") }
+        var objections = ProofOfCustody.objections(attributes, .auditKey, ofSessionKey: true)
         let trial = ProofOfCustody.tryToExport(object, session)
         objections += trial.objections(isExtractable: attributes.bool(.extractable))
         guard objections.isEmpty else {
@@ -126,18 +123,6 @@ public enum AuditKeyProvisioner {
         }
         guard first == again, first != other else {
             throw CustodyError(.keyRefused, "the token's CKM_SHA256_HMAC is none: equal messages must give equal results, and others different ones")
-        }
-    }
-
-    /// Of whatever object that bears the label, usable or not: no number is used twice.
-    private static func highestVersion(_ session: borrowing Session) throws(CustodyError) -> UInt32 {
-        try reaching("search for audit keys") { () throws(PKCS11Error) in
-            var highest: UInt32 = 0
-            for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(AuditKey.label)]) {
-                let id = KeyID(try session.attributes(of: object, [.id]).bytes(.id) ?? [])
-                highest = max(highest, id?.version ?? 0)
-            }
-            return highest
         }
     }
 

@@ -12,6 +12,8 @@ public final class AuditLog: Sendable {
     struct Notes: Sendable {
         var checkpoint: (sequence: UInt64, milliseconds: UInt64)?
         var failure: String?
+        /// What stands on the token in an audit key's or an anchor's place and is not believed.
+        var remark: String?
         var anchor = "none yet"
     }
 
@@ -73,7 +75,7 @@ public final class AuditLog: Sendable {
             }
         return AuditReport(
             file: path, durability: durability, failure: failure, sequence: sequence, checkpoint: notes.checkpoint,
-            checkpointFailure: notes.failure, anchor: notes.anchor)
+            checkpointFailure: notes.failure ?? notes.remark, anchor: notes.anchor)
     }
 
     /// Writes the records, all or none.

@@ -32,6 +32,10 @@ struct NotaryDesk {
     private var open: OpenSession?
     private var key: AuditKey?
     private var keyFound: ContinuousClock.Instant?
+    /// What was tried of audit keys through the session's connection.
+    private var trials = TrialMemory()
+    /// What was last said of objects that are not believed.
+    private var remark: String?
     private(set) var hasCompared = false
     /// The token's anchors that the log is still to be compared with.
     private var anchors: [TokenAnchor] = []
@@ -79,7 +83,29 @@ struct NotaryDesk {
     /// The token may know of lines that the state directory does not: it is harder to roll back.
     mutating func readAnchors(_ link: TokenLink) throws(CustodyError) {
         let open = try opened(link)
-        anchors = try calling { (_) throws(PKCS11Error) in try TokenAnchor.all(open.session) }
+        var forged = 0
+        anchors = try calling { (desk) throws(PKCS11Error) in
+            let all = try TokenAnchor.all(open.session)
+            guard !all.isEmpty else { return [] }
+            let keys = try AuditKeys(open.session, &desk.trials)
+            var believed: [TokenAnchor] = []
+            for anchor in all {
+                // Of a key that is gone nothing can be asked any more: such an anchor counts, so that who takes the key away
+                // gains nothing by it.
+                if let key = keys.believed.first(where: { $0.id.bytes == anchor.checkpoint.keyID }),
+                    try key.mac(of: anchor.checkpoint.message, open.session) != anchor.checkpoint.mac {
+                    forged += 1
+                } else {
+                    believed.append(anchor)
+                }
+            }
+            return believed
+        }
+        if forged > 0 {
+            log.warning(
+                "anchors of an audit log on the token have a wrong MAC and are not believed: they were forged or damaged",
+                metadata: ["count": "\(forged)"])
+        }
     }
 
     /// Compares the log with the token's anchors. Until then there is no checkpoint, which could take an anchor's place.
@@ -115,6 +141,7 @@ struct NotaryDesk {
     /// Closes the session. The link must be held.
     mutating func leave() {
         key = nil
+        trials = TrialMemory()
         guard open != nil else { return }
         thread.calling(within: patience) { open = nil }
     }
@@ -124,6 +151,7 @@ struct NotaryDesk {
         if let open { open.link.adopt(open) }
         open = nil
         key = nil
+        trials = TrialMemory()
     }
 
     // MARK: Steps
@@ -151,7 +179,8 @@ struct NotaryDesk {
     private mutating func certify(_ duty: AuditLog.Duty, _ open: OpenSession) throws(CustodyError) {
         let key = try calling { (desk) throws(PKCS11Error) in try desk.auditKey(open) }
         guard let key else {
-            throw CustodyError(.keyNotFound, "the token has no audit key; `custodyctl audit init` makes one")
+            throw CustodyError(
+                .keyNotFound, "the token has no audit key; `custodyctl audit init` makes one" + (remark.map { ". \($0)" } ?? ""))
         }
         let keyID = key.id.bytes
         let message = AuditCheckpoint.message(log: duty.log, sequence: duty.sequence, hash: duty.hash, keyID: keyID)
@@ -226,9 +255,22 @@ struct NotaryDesk {
 
     private mutating func auditKey(_ open: OpenSession) throws(PKCS11Error) -> AuditKey? {
         if let key, let keyFound, keyFound.duration(to: .now) < Self.keyLife { return key }
-        key = try AuditKey.find(open.session)
+        let keys = try AuditKeys(open.session, &trials)
+        key = keys.newest
         keyFound = .now
+        say(of: keys)
         return key
+    }
+
+    /// A planted object stops nothing, and is told of.
+    private mutating func say(of keys: AuditKeys) {
+        let news = [keys.remark, keys.newest?.trial.warning.map { "the audit key is used with this reserve: \($0)" }]
+            .compactMap { $0 }.joined(separator: "; ")
+        guard news != remark ?? "" else { return }
+        remark = news.isEmpty ? nil : news
+        let text = remark
+        audit.amendNotes { $0.remark = text }
+        if let text { log.warning("what the token holds as audit keys is not all believed", metadata: ["reason": "\(text)"]) }
     }
 
     /// After any error the session and what was found by it count no more. Whether the whole connection is lost is for its

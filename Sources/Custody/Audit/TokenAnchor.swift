@@ -18,19 +18,32 @@ public struct TokenAnchor: Sendable {
     private let object: ObjectHandle
 
     /// Every anchor on the token. Needs the user logged in.
+    ///
+    /// Private ones only: anybody can make a public object. Who has the PIN can make one as well; the MAC tells whether the
+    /// token's audit key made what it holds.
     public static func read(_ session: borrowing Session) throws(PKCS11Error) -> [AuditCheckpoint] {
         try all(session).map(\.checkpoint)
     }
 
     static func all(_ session: borrowing Session) throws(PKCS11Error) -> [TokenAnchor] {
         var found: [TokenAnchor] = []
-        // Private ones only: anybody can make a public object.
         for object in try session.objects(.data, matching: [.bool(.token, true), .bool(.isPrivate, true), .application(application)]) {
-            let attributes = try session.attributes(of: object, [.label, .value])
-            guard let checkpoint = AuditCheckpoint(text: attributes.string(.label) ?? "") else { continue }
+            let attributes: AttributeSet
+            do throws(PKCS11Error) {
+                attributes = try session.attributes(of: object, [.isPrivate, .label, .value])
+            } catch where error.returnValue == .objectHandleInvalid {
+                continue  // removed between the search and the reading
+            }
+            // A token may overlook a part of a search; what it then says of the object counts.
+            guard attributes.bool(.isPrivate) == true, let checkpoint = AuditCheckpoint(text: attributes.string(.label) ?? "") else { continue }
             found.append(TokenAnchor(checkpoint: checkpoint, owner: attributes.bytes(.value) ?? [], object: object))
         }
         return found
+    }
+
+    /// How many public objects look like anchors. None of them counts.
+    public static func planted(_ session: borrowing Session) throws(PKCS11Error) -> Int {
+        try session.objects(.data, matching: [.bool(.token, true), .bool(.isPrivate, false), .application(application)]).count
     }
 
     /// Puts the checkpoint in the place of the one of the same log, or adds it, and takes those of logs away whose place this

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import PKCS11
+import Synchronization
 
 /// The thread that connects to the token, looks at the keys again and again, tries the token when it has nothing to do,
 /// and connects anew when the connection is lost.
@@ -19,6 +20,9 @@ final class TokenKeeper: Sendable {
     private let connection: TokenConnection
     private let onLook: @Sendable (Look) -> Void
     private let thread = CallingThread("token-keeper")
+    /// What was said of objects that are no root keys.
+    private let told = Mutex<Set<String>>([])
+    private static let strangersToldAtOnce = 16
 
     init(_ connection: TokenConnection, _ onLook: @escaping @Sendable (Look) -> Void) {
         self.connection = connection
@@ -113,6 +117,7 @@ final class TokenKeeper: Sendable {
                 guard !thread.isGivenUp, connection.withState({ $0.connected(link) }) else { return nil }
                 connection.observe()
                 report(catalog.ring)
+                reportStrangers(catalog.ring)
                 onLook(Look(ring: catalog.ring, isFirst: true))
                 return (link, canary)
             } catch {
@@ -155,6 +160,7 @@ final class TokenKeeper: Sendable {
                 try catalog.refresh(link.loginSession) { () throws(PKCS11Error) in try link.checkPresence() }
             }
             guard !thread.isGivenUp else { return }
+            reportStrangers(catalog.ring)
             onLook(Look(ring: catalog.ring, isFirst: false))
             try tryToken(link, &canary)
             if link.module.unclosedSessions > 0, connection.withState({ !$0.hasStranded }) {
@@ -193,10 +199,29 @@ final class TokenKeeper: Sendable {
             for version in versions {
                 if case .refused(let reason) = version.state {
                     log.warning("key refused", metadata: ["reason": "\(reason)"])
+                } else if let warning = version.warning {
+                    log.warning("key not proved", metadata: [
+                        "key": "\(name)", "version": "\(version.version)", "id": "\(version.id)", "reason": "\(warning)",
+                    ])
                 } else {
                     log.info("key", metadata: ["key": "\(name)", "version": "\(version.version)", "id": "\(version.id)", "exception": "\(version.exception ?? "none")"])
                 }
             }
+        }
+    }
+
+    /// Each once; anybody may have made any number of them.
+    private func reportStrangers(_ ring: KeyRing) {
+        let strangers = ring.strangersByName.map(\.reason)
+        let news = told.withLock { told in
+            let news = strangers.filter { !told.contains($0) }
+            // What is gone is told of again when it is back.
+            told = Set(strangers)
+            return news
+        }
+        for reason in news.prefix(Self.strangersToldAtOnce) { log.warning("an object on the token is no root key", metadata: ["reason": "\(reason)"]) }
+        if news.count > Self.strangersToldAtOnce {
+            log.warning("more objects on the token are no root keys", metadata: ["count": "\(news.count - Self.strangersToldAtOnce)"])
         }
     }
 

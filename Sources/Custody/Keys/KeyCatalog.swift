@@ -5,15 +5,10 @@ import Synchronization
 
 /// Reads the root keys off the token, holds each new one against the proof of custody, and keeps the latest ``KeyRing``.
 public final class KeyCatalog: Sendable {
-    /// A proof is made once per object and connection; attributes are read at every look.
-    private struct ProofKey: Hashable {
-        let object: ObjectHandle
-        let id: KeyID
-    }
-
     private struct State {
         var ring = KeyRing.empty
-        var trials: [ProofKey: ProofOfCustody.Trial] = [:]
+        /// A trial is made once per object and connection; attributes are read at every look.
+        var trials = TrialMemory()
         /// When the look that gave the ring began and ended; nil before the first.
         var lookedAt: ContinuousClock.Instant?
         var lookEnded: ContinuousClock.Instant?
@@ -52,11 +47,13 @@ public final class KeyCatalog: Sendable {
         let start = ContinuousClock.now
         let (earlier, trials, isRecent) = state.withLock { state in (state.ring, state.trials, state.isRecent(start)) }
         if unlessRecent, isRecent { return }
-        var (ring, newTrials) = try look(session, trials)
+        var newTrials = trials
+        var ring = try look(session, &newTrials)
         if !ring.hasAll(of: earlier) {
             // SoftHSM does not show an object that somebody is just changing: a key is removed when it is absent twice.
             Thread.sleep(forTimeInterval: 0.02)
-            (ring, newTrials) = try look(session, trials)
+            newTrials = trials
+            ring = try look(session, &newTrials)
             if !ring.hasAll(of: earlier) { try checkPresence() }
         }
         // To a session that lives on without the login the token shows no private object, as if all keys had been removed.
@@ -69,10 +66,15 @@ public final class KeyCatalog: Sendable {
         }
     }
 
-    private func look(
-        _ session: borrowing Session, _ trials: [ProofKey: ProofOfCustody.Trial]
-    ) throws(PKCS11Error) -> (KeyRing, [ProofKey: ProofOfCustody.Trial]) {
-        struct Candidate { let object: ObjectHandle; let name: KeyName; let id: KeyID; let attributes: AttributeSet }
+    private func look(_ session: borrowing Session, _ trials: inout TrialMemory) throws(PKCS11Error) -> KeyRing {
+        defer { trials.endLook(session) }
+        struct Candidate {
+            let object: ObjectHandle
+            let name: KeyName
+            let id: KeyID
+            let attributes: AttributeSet
+            var isPublic: Bool { attributes.bool(.isPrivate) == false }
+        }
         let dates = KeyDates(session)
         var candidates: [Candidate] = []
         var strangers: [KeyRing.Stranger] = []
@@ -86,7 +88,7 @@ public final class KeyCatalog: Sendable {
                 case .connection, .session, .pin: throw error
                 case .data, .ambiguous, .objectForbidden, .unsupported:
                     // One object that can't be read must not stop the others from being used.
-                    strangers.append(.init(name: "", reason: "a key object whose attributes can't be read is not used: \(error)"))
+                    strangers.append(.init(name: "", id: [], reason: "a key object whose attributes can't be read is not used: \(error)"))
                     continue
                 }
             }
@@ -94,7 +96,7 @@ public final class KeyCatalog: Sendable {
             let idBytes = attributes.bytes(.id) ?? []
             guard let id = KeyID(idBytes), id.version > 0 else {
                 strangers.append(.init(
-                    name: label,
+                    name: label, id: idBytes,
                     reason: "key '\(label)' (CKA_ID \(idBytes.isEmpty ? "empty" : hexadecimal(idBytes.prefix(32)))) is refused: "
                         + "its CKA_ID is not Custody's (4 bytes of version and 12 random bytes), so it was not made by "
                         + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
@@ -102,7 +104,7 @@ public final class KeyCatalog: Sendable {
             }
             guard let name = KeyName(label: attributes.bytes(.label) ?? []) else {
                 strangers.append(.init(
-                    name: label,
+                    name: label, id: idBytes,
                     reason: "key '\(label)' (CKA_ID \(id)) is refused: its CKA_LABEL is no key name, so it was not made by "
                         + "`custodyctl key generate`" + suffix(ProofOfCustody.objections(attributes))))
                 continue
@@ -110,59 +112,61 @@ public final class KeyCatalog: Sendable {
             candidates.append(Candidate(object: object, name: name, id: id, attributes: attributes))
         }
 
-        var newTrials: [ProofKey: ProofOfCustody.Trial] = [:]
+        // Anybody can make a public object without the PIN: it is no version, and keeps none from being used. Where the operator
+        // wants a key used that is nothing else, there must be no private object of its name.
+        let own = Set(candidates.filter { !$0.isPublic }.map(\.name))
+        let exceptions = exceptions.withLock { $0 }
+        let planted = candidates.filter { $0.isPublic && (own.contains($0.name) || !exceptions.contains($0.name)) }
+        let originals = Dictionary(candidates.filter { !$0.isPublic }.map { ($0.id, $0) }) { first, _ in first }
+        for double in planted {
+            strangers.append(.init(
+                name: double.name.description, id: double.id.bytes,
+                reason: "key '\(double.name)' (CKA_ID \(double.id)) is not used: it is a public object"
+                    + (originals[double.id].map { " with the CKA_ID of key '\($0.name)' version \($0.id.version)" } ?? " (CKA_PRIVATE is false)")
+                    + ", which anybody can make without the PIN; `custodyctl key destroy --id` or the vendor's tool removes it"))
+        }
+        let plantedObjects = Set(planted.map(\.object))
+        candidates.removeAll { plantedObjects.contains($0.object) }
+
         var versions: [KeyVersion] = []
-        for (id, sharing) in Dictionary(grouping: candidates, by: \.id) {
-            var same = sharing
-            // Anybody can make a public object without the PIN; it must not keep the private one from being used.
-            let own = sharing.filter { $0.attributes.bool(.isPrivate) != false }
-            if own.count == 1 {
-                same = own
-                for double in sharing where double.object != own[0].object {
-                    strangers.append(.init(
-                        name: double.name.description,
-                        reason: "key '\(double.name)' (CKA_ID \(id)) is not used: it is a public object with the CKA_ID of key "
-                            + "'\(own[0].name)' version \(id.version), which anybody can make without the PIN; remove it with the vendor's tool"))
-                }
-            }
+        for (id, same) in Dictionary(grouping: candidates, by: \.id) {
             guard same.count == 1 else {
                 let names = same.map { "'\($0.name)'" }.sorted().joined(separator: ", ")
                 let reason = "\(same.count) objects on the token have the CKA_ID \(id): \(names); "
                     + "none of them is used, remove the ones that do not belong there"
                 // One entry per name, so that each of them answers with the reason.
                 for name in Set(same.map(\.name)) {
-                    versions.append(KeyVersion(
-                        name: name, id: id, state: .refused(reason: reason), exception: nil, object: same[0].object))
+                    versions.append(KeyVersion(name: name, id: id, state: .refused(reason: reason), object: same[0].object))
                 }
                 continue
             }
             let candidate = same[0]
             var objections = ProofOfCustody.objections(candidate.attributes)
+            var warning: String?
             if objections.isEmpty {
-                let proofKey = ProofKey(object: candidate.object, id: id)
-                let trial: ProofOfCustody.Trial
-                if let earlier = trials[proofKey] { trial = earlier } else { trial = try ProofOfCustody.trial(of: candidate.object, session) }
-                // An inconclusive one is not kept: it is made again at the next look.
-                if case .inconclusive = trial {} else { newTrials[proofKey] = trial }
+                let trial = try trials.trial(of: candidate.object, id, session)
                 objections = trial.objections(isExtractable: candidate.attributes.bool(.extractable))
+                warning = trial.warning
             }
-            versions.append(version(candidate.name, id, candidate.object, candidate.attributes, objections))
+            versions.append(version(candidate.name, id, candidate.object, candidate.attributes, objections, warning))
         }
-        return (KeyRing(versions: versions, strangers: strangers), newTrials)
+        return KeyRing(versions: versions, strangers: strangers)
     }
 
     private func version(
-        _ name: KeyName, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String]
+        _ name: KeyName, _ id: KeyID, _ object: ObjectHandle, _ attributes: AttributeSet, _ objections: [String],
+        _ warning: String?
     ) -> KeyVersion {
         var exception: String?
         if !objections.isEmpty {
             let reason = "key '\(name)' version \(id.version) (CKA_ID \(id)) is refused" + suffix(objections)
             guard exceptions.withLock({ $0.contains(name) }) else {
-                return KeyVersion(name: name, id: id, state: .refused(reason: reason), exception: nil, object: object)
+                return KeyVersion(name: name, id: id, state: .refused(reason: reason), object: object)
             }
             exception = "used by an exception in the configuration in spite of this" + suffix(objections)
         }
-        return KeyVersion(name: name, id: id, state: KeyVersion.State(attributes), exception: exception,
+        return KeyVersion(
+            name: name, id: id, state: KeyVersion.State(attributes), exception: exception, warning: warning,
             created: attributes.date(.startDate), object: object)
     }
 

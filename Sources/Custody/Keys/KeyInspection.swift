@@ -1,7 +1,7 @@
 import PKCS11
 
 /// What one key object on the token shows to an auditor: its attributes, what they say against it, and the trial to
-/// wrap it out.
+/// take it.
 public struct KeyInspection: Sendable {
     public internal(set) var key: KeyObject
     /// What the attributes say against the key; empty if nothing does.
@@ -16,10 +16,11 @@ public struct KeyInspection: Sendable {
     public var attributes: AttributeSet { key.attributes }
     public var object: ObjectHandle { key.object }
 
-    /// Everything against the key, of the attributes and of the trial; empty for a proven key.
+    /// Everything against the key, of the attributes and of the trial; empty if it may be used.
     public var findings: [String] { objections + trial.objections(isExtractable: attributes.bool(.extractable)) }
 
-    public var isProven: Bool { findings.isEmpty }
+    /// Whether nothing speaks against the key, and the trial proves it.
+    public var isProven: Bool { findings.isEmpty && trial.isProof }
 
     /// What the key's attributes let it do.
     public var state: KeyVersion.State { key.state }
@@ -31,7 +32,7 @@ public struct KeyInspection: Sendable {
         return inspection
     }
 
-    /// Tries to wrap the key out.
+    /// Tries to take the key.
     init(_ key: KeyObject, _ session: borrowing Session) {
         self.key = key
         objections = ProofOfCustody.objections(key.attributes)

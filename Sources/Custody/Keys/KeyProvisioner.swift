@@ -23,6 +23,8 @@ public enum KeyProvisioner {
 
     /// Makes version 1 of a new root key, disabled.
     ///
+    /// A public object, which anybody can make without the PIN, takes no name.
+    ///
     /// - Throws: ``CustodyError`` with `invalidRequest` if the name is not allowed or not free, `keyRefused` if the token
     ///   made a key that fails the proof of custody; that key is destroyed.
     public static func generate(_ name: String, _ session: borrowing Session) throws(CustodyError) -> KeyInspection {
@@ -127,14 +129,27 @@ public enum KeyProvisioner {
         _ object: ObjectHandle, _ name: String, _ id: KeyID, _ session: borrowing Session
     ) throws(CustodyError) -> KeyInspection {
         let found = try reaching("find the new key") { () throws(PKCS11Error) in try session.objects(.secretKey, matching: [.id(id.bytes)]) }
-        guard found == [object] else {
-            throw CustodyError(.keyRefused, "the token shows \(found.count) objects with the CKA_ID \(id) of the key that it just made")
+        // Whoever sees the new id may make a public object of it at once, without the PIN.
+        let own = try reaching("read what has the new key's CKA_ID") { () throws(PKCS11Error) in
+            var own: [ObjectHandle] = []
+            for other in found {
+                do throws(PKCS11Error) {
+                    let isPublic = try session.attributes(of: other, [.isPrivate]).bool(.isPrivate) == false
+                    if other == object || !isPublic { own.append(other) }
+                } catch where error.returnValue == .objectHandleInvalid {
+                    continue  // removed between the search and the reading
+                }
+            }
+            return own
+        }
+        guard own == [object] else {
+            throw CustodyError(.keyRefused, "the token shows \(own.count) objects with the CKA_ID \(id) of the key that it just made")
         }
         let key = try reaching("read the new key") { () throws(PKCS11Error) in KeyInspection(try KeyObject(object, session), session) }
         guard key.name == name, key.id == id else {
             throw CustodyError(.keyRefused, "the token gave the new key another label or CKA_ID than it was told: \(key.key.title)")
         }
-        guard key.isProven, key.state == .disabled else {
+        guard key.findings.isEmpty, key.state == .disabled else {
             let findings = key.findings.isEmpty ? ["it was to be made disabled"] : key.findings
             throw CustodyError(.keyRefused, "the token made \(key.key.title) but it fails the proof of custody: " + findings.joined(separator: "; "))
         }
@@ -142,14 +157,15 @@ public enum KeyProvisioner {
     }
 
     /// Every secret key of this name, of whatever type: a name that another kind of key bears is not free. The id is nil for
-    /// what is no version, as a public object is that anybody can have made.
+    /// what is no version. Public objects are left out: anybody can have made them.
     private static func objects(named name: String, _ session: borrowing Session) throws(CustodyError) -> [(id: KeyID?, isActive: Bool)] {
         try reaching("search for key '\(name)'") { () throws(PKCS11Error) in
             var found: [(id: KeyID?, isActive: Bool)] = []
             for object in try session.objects(.secretKey, matching: [.bool(.token, true), .label(name)]) {
                 do throws(PKCS11Error) {
                     let read = try session.attributes(of: object, [.id, .isPrivate, .encrypt, .decrypt])
-                    let id = KeyID(read.bytes(.id) ?? []).flatMap { $0.version > 0 && read.bool(.isPrivate) != false ? $0 : nil }
+                    if read.bool(.isPrivate) == false { continue }
+                    let id = KeyID(read.bytes(.id) ?? []).flatMap { $0.version > 0 ? $0 : nil }
                     found.append((id, KeyVersion.State(read) == .active))
                 } catch where error.returnValue == .objectHandleInvalid {
                     continue  // removed between the search and the reading

@@ -1,15 +1,21 @@
+import ByteEncoding
+import PKCS11
+
 /// What root keys the token holds, as of one look at it.
 public struct KeyRing: Sendable {
     /// An AES key on the token that cannot be a version of a root key, and why.
     public struct Stranger: Sendable {
         /// Its label as text, for people.
         public let name: String
+        /// Its CKA_ID, whatever its form.
+        public let id: [UInt8]
         public let reason: String
     }
 
     private let byID: [KeyID: KeyVersion]
     private let byName: [KeyName: [KeyVersion]]
-    private let strangers: [Stranger]
+    /// AES keys that are not Custody's, by name.
+    public let strangersByName: [Stranger]
 
     static let empty = KeyRing(versions: [], strangers: [])
 
@@ -17,16 +23,13 @@ public struct KeyRing: Sendable {
     init(versions: [KeyVersion], strangers: [Stranger]) {
         byID = Dictionary(versions.map { ($0.id, $0) }) { first, _ in first }
         byName = Dictionary(grouping: versions, by: \.name).mapValues { $0.sorted { $0.version < $1.version } }
-        self.strangers = strangers
+        strangersByName = strangers.map { (order: ($0.name, hexadecimal($0.id)), $0) }.sorted { $0.order < $1.order }.map(\.1)
     }
 
     /// The names, sorted, each with its versions from the oldest to the newest.
     public var keys: [(name: KeyName, versions: [KeyVersion])] {
         byName.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
-
-    /// AES keys that are not Custody's, by name.
-    public var strangersByName: [Stranger] { strangers.sorted { $0.name < $1.name } }
 
     /// What an object is a version of; nil for a public one that only bears a version's name and CKA_ID.
     public func version(_ key: KeyObject) -> KeyVersion? {
@@ -45,7 +48,7 @@ public struct KeyRing: Sendable {
     /// - Throws: ``CustodyError`` with `keyNotFound`, `keyNotUsable` or `keyRefused`.
     func wrappingVersion(of name: KeyName) throws(CustodyError) -> KeyVersion {
         guard let versions = byName[name], let newest = versions.last else {
-            if let stranger = strangers.first(where: { $0.name.utf8.elementsEqual(name.description.utf8) }) {
+            if let stranger = strangersByName.first(where: { $0.name.utf8.elementsEqual(name.description.utf8) }) {
                 throw CustodyError(.keyRefused, stranger.reason)
             }
             throw CustodyError(

@@ -51,17 +51,20 @@ public struct KeyVersion: Sendable {
     public let state: State
     /// Why it is used although the proof of custody failed: an exception in the configuration. nil for a proven key.
     public let exception: String?
+    /// What the proof leaves open, although nothing speaks against the key: no trial to take it was refused. nil if one was.
+    public let warning: String?
     /// The day on which it was made, `YYYY-MM-DD` in UTC (CKA_START_DATE); nil if the token does not tell.
     public let created: String?
     let object: ObjectHandle
 
     public var version: UInt32 { id.version }
 
-    init(name: KeyName, id: KeyID, state: State, exception: String?, created: String? = nil, object: ObjectHandle) {
+    init(name: KeyName, id: KeyID, state: State, exception: String? = nil, warning: String? = nil, created: String? = nil, object: ObjectHandle) {
         self.name = name
         self.id = id
         self.state = state
         self.exception = exception
+        self.warning = warning
         self.created = created
         self.object = object
     }

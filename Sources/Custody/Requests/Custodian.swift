@@ -296,8 +296,9 @@ public final class Custodian: Sendable {
         let counts = counts.values
         let rulebook = rulebook.withLock { $0 }
         let trouble = reloadFailure.withLock { $0 } ?? trouble(with: rulebook.rules)
+        let ring = connection.catalog.ring
         return StatusReport(
-            token: connection.report, keys: connection.catalog.ring.keys, uptime: started.duration(to: .now),
+            token: connection.report, keys: ring.keys, strangers: ring.strangersByName, uptime: started.duration(to: .now),
             allowed: counts.allowed, denied: counts.denied, failed: counts.failed, queued: pool.queued,
             queueLimit: pool.queueLimit, isAuditWritable: audit.isWritable, audit: audit.report, limits: rulebook.limiter.reports,
             configuration: rulebook.report(trouble: trouble), usage: ledger.usage, usesLimit: ledger.limit,

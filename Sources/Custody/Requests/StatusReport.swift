@@ -2,6 +2,8 @@
 public struct StatusReport: Sendable {
     public var token: TokenReport
     public var keys: [(name: KeyName, versions: [KeyVersion])]
+    /// AES keys on the token that are no versions.
+    public var strangers: [KeyRing.Stranger] = []
     public var uptime: Duration
     /// Operations since the start, by outcome.
     public var allowed: UInt64
@@ -51,7 +53,7 @@ public struct AuditReport: Sendable {
     public var sequence: UInt64
     /// The line up to which a checkpoint vouches for the log, and when that was made; nil before the first.
     public var checkpoint: (sequence: UInt64, milliseconds: UInt64)?
-    /// What keeps checkpoints from being made or anchored; nil if nothing does.
+    /// What keeps checkpoints from being made or anchored, or else what on the token is not believed; nil if there is nothing.
     public var checkpointFailure: String?
     /// Where the newest checkpoint is anchored, in words.
     public var anchor: String

@@ -22,7 +22,10 @@ struct AuditInitCommand: ParsableCommand {
         let id: String
         /// False if there was one already.
         let made: Bool
+        /// `refused`, `cannot-wrap` or `not-proved`.
         let exportTrial: String
+        /// Objects with an audit key's label that are not believed, and why.
+        let unbelieved: [AuditVerifyDocument.Unbelieved]
         let foundAgain = true
     }
 
@@ -33,12 +36,13 @@ struct AuditInitCommand: ParsableCommand {
 
     func run() throws {
         let access = try common.tokenAccess()
-        let (key, isNew, proof, token, pin) = try access.withUserSession(readWrite: true) { _, token, session, pin in
-            if !rotate, let key = try AuditKey.find(session) {
-                return (key, false, try AuditKeyProvisioner.prove(key.object, session), token, pin)
+        let (key, isNew, proof, token, pin, strangers) = try access.withUserSession(readWrite: true) { _, token, session, pin in
+            let present = try AuditKeys(session)
+            if !rotate, let key = present.newest {
+                return (key, false, try AuditKeyProvisioner.prove(key.object, session), token, pin, present.strangers)
             }
             let (key, proof) = try AuditKeyProvisioner.make(session)
-            return (key, true, proof, token, pin)
+            return (key, true, proof, token, pin, present.strangers)
         }
         if isNew {
             // What was written goes to the disk now: not every module sees to it. What a module finds that starts from
@@ -55,7 +59,7 @@ struct AuditInitCommand: ParsableCommand {
         }
         let document = Document(
             token: TokenURI(token).string, label: AuditKey.label, version: key.id.version, id: key.id.description, made: isNew,
-            exportTrial: proof.trial.isRefusal ? "refused" : "cannot-wrap")
+            exportTrial: proof.trial.word, unbelieved: strangers.map(AuditVerifyDocument.Unbelieved.init))
         if common.json { return try Output.json(document) }
         let label = token.label
         if isNew {
@@ -64,12 +68,19 @@ struct AuditInitCommand: ParsableCommand {
         } else {
             Output.say("The token '\(label)' has an audit key already: version \(key.id.version), CKA_ID \(key.id). Nothing was changed.")
         }
-        Output.say("  not exportable: \(proof.trial.isRefusal ? "a trial to wrap it out was refused by the token" : "the token can't wrap keys")")
+        Output.say("  \(proof.trial.warning ?? "not exportable: all that was tried to take it was refused by the token")")
         Output.say("  authenticates by CKM_SHA256_HMAC, and can do nothing else")
         if isNew { Output.say("Daemons that run already use it within seconds.") }
+        for stranger in strangers { Output.say("\nNote: \(stranger.text)") }
     }
 }
 
 extension ProofOfCustody.Trial {
-    fileprivate var isRefusal: Bool { if case .refusedByToken = self { true } else { false } }
+    fileprivate var word: String {
+        switch verdict {
+        case .refused: "refused"
+        case .cannotWrap: "cannot-wrap"
+        case .notProved, .handedOut, .inconclusive: "not-proved"
+        }
+    }
 }

@@ -49,7 +49,7 @@ struct AuditVerifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let document = try chainOnly ? verify([]) { _ in .notAsked } : verifyWithToken()
+        let document = try chainOnly ? verify([], nil, []) { _ in .notAsked } : verifyWithToken()
         if common.json { try Output.json(document) } else { document.show() }
         guard document.whole else { throw ExitCode(ToolExit.failed) }
     }
@@ -57,11 +57,18 @@ struct AuditVerifyCommand: ParsableCommand {
     private func verifyWithToken() throws -> AuditVerifyDocument {
         do {
             return try common.tokenAccess().withUserSession(readWrite: false) { _, token, session, _ in
-                let keys = Dictionary(try AuditKey.all(session).map { ($0.id.bytes, $0) }) { first, _ in first }
+                let present = try AuditKeys(session)
+                let keys = Dictionary(present.believed.map { ($0.id.bytes, $0) }) { first, _ in first }
                 let place = "token '\(token.label)'"
                 let anchors = try TokenAnchor.read(session).map { AuditAnchor($0, place: place, mayBeOfAnotherLog: true) }
-                return try verify(anchors) { checkpoint in
-                    guard let key = keys[checkpoint.keyID] else { return .unknownKey }
+                let planted = try TokenAnchor.planted(session)
+                let remarks = planted == 0 ? [] : [
+                    "\(planted) public \(planted == 1 ? "object" : "objects") on \(place) with CKA_APPLICATION '\(TokenAnchor.application)' may look like anchors and are not believed: anybody can make one without the PIN",
+                ]
+                return try verify(anchors, present, remarks) { checkpoint in
+                    guard let key = keys[checkpoint.keyID] else {
+                        return present.objection(to: checkpoint.keyID).map { .unbelievedKey($0) } ?? .unknownKey
+                    }
                     return try key.mac(of: checkpoint.message, session) == checkpoint.mac ? .genuine : .forged
                 }
             }
@@ -76,9 +83,9 @@ struct AuditVerifyCommand: ParsableCommand {
 
     /// Anchors first, then the log: one that grows in the meantime must not look cut back.
     private func verify(
-        _ tokenAnchors: [AuditAnchor], ask: (AuditCheckpoint) throws -> AuditVerifier.Word
+        _ tokenAnchors: [AuditAnchor], _ keys: AuditKeys?, _ tokenRemarks: [String], ask: (AuditCheckpoint) throws -> AuditVerifier.Word
     ) throws -> AuditVerifyDocument {
-        var remarks: [String] = []
+        var remarks = tokenRemarks
         let anchors = part ? [] : try keptAnchors(&remarks) + tokenAnchors
         let opened = try OpenAuditFiles.opened(files, common)
         var expectations = AuditVerifier.Expectations()
@@ -92,7 +99,7 @@ struct AuditVerifyCommand: ParsableCommand {
             return !verifier.isStopped
         }
         return AuditVerifyDocument(
-            try verifier.finish(ask: ask), tokenAsked: !chainOnly, remarks: remarks + opened.remarks, skipped: opened.skipped)
+            try verifier.finish(ask: ask), keys: keys, remarks: remarks + opened.remarks, skipped: opened.skipped)
     }
 
     /// The anchor in the state directory, if this user can read it, and those that were named.

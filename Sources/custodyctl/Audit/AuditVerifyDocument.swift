@@ -21,6 +21,25 @@ struct AuditVerifyDocument: Encodable {
         let sequence: UInt64
         let finding: String
     }
+    /// A key whose word was believed, and why.
+    struct Key: Encodable {
+        let id: String
+        let label: String
+        let version: UInt32
+        /// What CKA_LOCAL says; absent if the token does not tell.
+        let createdHere: Bool?
+        let proof: String
+        /// False if no trial to take it out of the token was refused.
+        let proven: Bool
+    }
+    /// An object that only bears an audit key's label.
+    struct Unbelieved: Encodable {
+        let id: String
+        let label: String
+        let reason: String
+
+        init(_ stranger: AuditKeys.Stranger) { (id, label, reason) = (hexadecimal(stranger.id), AuditKey.label, stranger.reason) }
+    }
     struct Problem: Encodable {
         let code: String
         let file: String?
@@ -47,15 +66,25 @@ struct AuditVerifyDocument: Encodable {
     let window: Window
     let longestStretch: Stretch
     let anchors: [Anchor]
+    /// The token's audit keys. Empty if it was not asked.
+    let auditKeys: [Key]
+    let unbelieved: [Unbelieved]
     let problems: [Problem]
     /// Nothing is known of the lines after the problem.
     let stopped: Bool
     let skippedFiles: [String]
     let remarks: [String]
 
-    init(_ report: AuditVerification, tokenAsked: Bool, remarks: [String], skipped: [String]) {
+    /// - Parameter keys: What the token holds as audit keys; nil if it was not asked.
+    init(_ report: AuditVerification, keys: AuditKeys?, remarks: [String], skipped: [String]) {
         whole = report.isWhole
-        self.tokenAsked = tokenAsked
+        tokenAsked = keys != nil
+        auditKeys = keys?.believed.map {
+            Key(
+                id: $0.id.description, label: AuditKey.label, version: $0.id.version, createdHere: $0.isLocal, proof: $0.proof,
+                proven: $0.trial.isProof)
+        } ?? []
+        unbelieved = keys?.strangers.map(Unbelieved.init) ?? []
         files = report.files
         lines = report.lines
         log = report.log.map { hexadecimal($0) }
@@ -75,7 +104,7 @@ struct AuditVerifyDocument: Encodable {
         }
         stopped = report.isStopped
         skippedFiles = skipped
-        self.remarks = remarks + report.remarks
+        self.remarks = remarks + report.remarks + (keys?.strangers.map(\.text) ?? [])
     }
 
     func show() {
@@ -102,6 +131,7 @@ struct AuditVerifyDocument: Encodable {
         if !stopped, let since = window.since {
             table.add("window", "\(window.lines) \(window.lines == 1 ? "line" : "lines") at the end, since \(since), that no checkpoint covers yet")
         }
+        for key in auditKeys { table.add("believed", "audit key version \(key.version), CKA_ID \(key.id): \(key.proof)") }
         for anchor in anchors { table.add("anchor", "\(anchor.place), sequence \(anchor.sequence): \(anchor.finding.replacing("-", with: " "))") }
         table.show()
         if !skippedFiles.isEmpty {

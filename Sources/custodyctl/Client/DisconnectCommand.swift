@@ -34,6 +34,6 @@ struct DisconnectCommand: AsyncParsableCommand {
         }
         let count = try await client.withClient(common) { client throws(CustodyClientError) in try await client.disconnect(uid: uid) }
         if common.json { return try Output.json(Document(uid: uid, connections: count)) }
-        print("\(count) \(count == 1 ? "connection" : "connections") of \(Table.printable(user)) ended.")
+        Output.say("\(count) \(count == 1 ? "connection" : "connections") of \(user) ended.")
     }
 }

@@ -62,7 +62,7 @@ struct StatusCommand: AsyncParsableCommand {
             for version in key.versions {
                 let note = [version.wraps ? "wraps" : nil, version.destroyAfter.map { "to be destroyed after \($0)" }, version.detail]
                 keys.add(
-                    key.name, "\(version.version)", version.state, version.created ?? "-", "\(version.uses)", version.id, note.compactMap { $0 }.joined(separator: "; "))
+                    key.name, version.version > 0 ? "\(version.version)" : "-", version.state, version.created ?? "-", "\(version.uses)", version.id, note.compactMap { $0 }.joined(separator: "; "))
             }
         }
         keys.show()

@@ -38,6 +38,7 @@ struct StatusDocument: Encodable {
         let versions: [Version]
     }
     struct Version: Encodable {
+        /// 0 for objects of this name that are no version of the key.
         let version: UInt32
         let id: String
         let state: String
@@ -139,8 +140,8 @@ struct StatusDocument: Encodable {
 
     private static func version(_ version: WireKeyVersionReport) -> Version {
         Version(
-            version: version.version, id: hexadecimal(version.keyID), state: name(version.state), wraps: version.wraps,
-            created: text(version.created), destroyAfter: text(version.destroyAfter), uses: version.uses,
+            version: version.version, id: hexadecimal(version.keyID), state: version.version > 0 ? name(version.state) : "foreign",
+            wraps: version.wraps, created: text(version.created), destroyAfter: text(version.destroyAfter), uses: version.uses,
             usesLimit: version.usesLimit, rewrapped: version.rewrapped, lastEncrypted: time(version.lastEncryptedMs),
             lastDecrypted: time(version.lastDecryptedMs), detail: text(version.detail))
     }

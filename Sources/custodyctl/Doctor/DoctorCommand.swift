@@ -69,14 +69,22 @@ struct DoctorCommand: ParsableCommand {
 
             TokenTrials(module: module, slot: token.slot).run(session, &report)
             let best = try Self.keys(access, session, &report)
-            if let key = try AuditKey.find(session) {
-                report.add("audit-key", .ok, "version \(key.id.version) vouches for the audit log")
-            } else {
-                report.add("audit-key", .warn, "the token has none, so nothing vouches for the audit log; `custodyctl audit init` makes one")
-            }
+            try Self.auditKeys(session, &report)
             Speedometer(module: module, slot: token.slot, readWrite: access.onlyReadWrite)
                 .run(best, configured: access.sessions, session, &report)
         }
+    }
+
+    private static func auditKeys(_ session: borrowing Session, _ report: inout DoctorReport) throws {
+        let keys = try AuditKeys(session)
+        if let key = keys.newest {
+            report.add(
+                "audit-key", key.trial.warning == nil ? .ok : .warn, "version \(key.id.version) vouches for the audit log: \(key.proof)")
+        } else {
+            report.add("audit-key", .warn, "the token has none, so nothing vouches for the audit log; `custodyctl audit init` makes one")
+        }
+        for stranger in keys.strangers.prefix(16) { report.add("audit-key", .warn, stranger.text) }
+        if keys.strangers.count > 16 { report.add("audit-key", .warn, "and \(keys.strangers.count - 16) more objects like these") }
     }
 
     private static func pin(_ token: TokenInfo, _ report: inout DoctorReport) {
@@ -100,7 +108,7 @@ struct DoctorCommand: ParsableCommand {
 
     /// Looks at the keys as the daemon would.
     ///
-    /// - Returns: The newest version that may open blobs and is proven, to measure the speed with.
+    /// - Returns: The newest version that wraps and opens, to measure the speed with.
     private static func keys(
         _ access: TokenAccess, _ session: borrowing Session, _ report: inout DoctorReport
     ) throws -> KeyInspection? {
@@ -117,17 +125,20 @@ struct DoctorCommand: ParsableCommand {
                     if said.insert(reason).inserted { report.add("key", .fail, reason) }
                 } else if let exception = version.exception {
                     report.add("key", .warn, "key '\(name)' version \(version.version) is \(exception)")
+                } else if let warning = version.warning, said.insert(warning).inserted {
+                    report.add("key", .warn, "key '\(name)' version \(version.version) is used with this reserve: \(warning)")
                 }
             }
             let proven = versions.filter { version in
                 if case .refused = version.state { return false }
-                return version.exception == nil
+                return version.exception == nil && version.warning == nil
             }
-            if !proven.isEmpty, !versions.contains(where: { $0.state == .active }) {
+            let usable = versions.filter { if case .refused = $0.state { false } else { true } }
+            if !usable.isEmpty, !versions.contains(where: { $0.state == .active }) {
                 report.add("key", .warn, "key '\(name)' has no active version, so nothing can be wrapped under it")
             }
             if !proven.isEmpty { good.append("'\(name)' (\(proven.map { "\($0.version)" }.joined(separator: ", ")))") }
-            if best == nil, let active = proven.last(where: { $0.state == .active }) {
+            if best == nil, let active = usable.last(where: { $0.state == .active }) {
                 best = try KeyInspection.all(named: name.description, session).first { $0.id == active.id && !$0.key.isPublic }
             }
         }

@@ -73,16 +73,25 @@ struct TokenTrials {
     }
 
     private func exportTrial(_ key: ObjectHandle, _ session: borrowing Session, _ report: inout DoctorReport) {
-        switch ProofOfCustody.tryToExport(key, session) {
-        case .refusedByToken(let tried):
-            report.add("export", .ok, "the token refuses to wrap a non-extractable key out, tried with \(tried.map(\.description).joined(separator: ", "))")
+        let start = ContinuousClock.now
+        let trial = ProofOfCustody.tryToExport(key, session)
+        let time = "\(Int(start.duration(to: .now) / .milliseconds(1))) ms"
+        let refused = trial.refused.map(\.description).joined(separator: ", ")
+        switch trial.verdict {
+        case .refused:
+            report.add("export", .ok, "the token hands no non-extractable key out; it refused within \(time): \(refused)")
         case .cannotWrap:
-            report.add("export", .ok, "the token can't wrap keys at all, so it can't hand one out that way")
-        case .exported(let mechanism):
-            report.add("export", .fail, "the token hands out a key with CKA_EXTRACTABLE false by C_WrapKey with \(mechanism): its attributes prove nothing, keep no root key on it")
+            report.add("export", .warn, "\(trial.warning ?? ""); it refused within \(time): \(refused.isEmpty ? "nothing else could be tried" : refused)")
+        case .notProved:
+            report.add(
+                "export", .warn, "whether the token keeps keys is \(trial.warning ?? "not proved")" + (refused.isEmpty ? "" : "; it refused: \(refused)"))
+        case .handedOut(let way):
+            report.add("export", .fail, "the token hands out a key with CKA_EXTRACTABLE false by \(way): its attributes prove nothing, keep no root key on it")
         case .inconclusive(let why):
             report.add("export", .fail, "whether the token hands keys out could not be found out: \(why)")
         }
+        let notPossible = trial.notPossible.map { "\($0.way) (\($0.reason))" }
+        if !notPossible.isEmpty { report.add("export-tried", .ok, "not possible, which proves nothing: \(notPossible.joined(separator: ", "))") }
     }
 
     private func gcm(_ key: ObjectHandle, _ session: borrowing Session, _ report: inout DoctorReport) {
@@ -141,8 +150,7 @@ struct TokenTrials {
                 try? session.destroyObject(wrapping)
                 try? session.destroyObject(extractable)
             }
-            let wrapped = try session.wrapKey(extractable, under: wrapping, .aesKeyWrap)
-            wrapped.zeroize()
+            try session.wrapKey(extractable, under: wrapping, .aesKeyWrap)
             report.add("aes-key-wrap", .ok, "CKM_AES_KEY_WRAP wraps an extractable key, so the refusal above is the attribute's doing")
         } catch {
             report.add("aes-key-wrap", .ok, "not available (\(error.returnValue?.name ?? "\(error)")), and not needed")

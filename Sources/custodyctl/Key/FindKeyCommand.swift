@@ -30,7 +30,7 @@ struct FindKeyCommand: ParsableCommand {
             guard found.count == 1 else {
                 throw ToolError("key-not-found", "the token shows \(found.count) keys '\(name)' with the CKA_ID \(id)")
             }
-            guard found[0].isProven else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
+            guard found[0].findings.isEmpty else { throw ToolError("key-refused", found[0].findings.joined(separator: "; ")) }
             guard try KeyProvisioner.claim(found[0].key, session) else {
                 throw ToolError("key-number-taken", "another process has the number; the key was destroyed", exit: ToolExit.busy)
             }

@@ -1,3 +1,4 @@
+import ByteEncoding
 import Custody
 import ToolSupport
 
@@ -15,6 +16,8 @@ struct KeyList: Encodable {
         let wraps: Bool
         let reason: String?
         let exception: String?
+        /// What the proof leaves open.
+        let warning: String?
         /// Days in UTC: when it was made, if the token tells, and the last one on which it can't be destroyed yet.
         let created: String?
         let destroyAfter: String?
@@ -33,6 +36,8 @@ struct KeyList: Encodable {
     }
     struct Foreign: Encodable {
         let name: String
+        /// The CKA_ID in hexadecimal.
+        let id: String
         let reason: String
     }
 
@@ -49,7 +54,7 @@ struct KeyList: Encodable {
             let wrapping = versions.last { $0.state == .active }?.id
             return Key(name: name.description, versions: versions.map { Version($0, wraps: $0.id == wrapping, usage($0.id)) })
         }
-        foreignKeys = ring.strangersByName.map { Foreign(name: $0.name, reason: $0.reason) }
+        foreignKeys = ring.strangersByName.map { Foreign(name: $0.name, id: hexadecimal($0.id), reason: $0.reason) }
     }
 
     func show() {
@@ -62,6 +67,7 @@ struct KeyList: Encodable {
         for key in keys {
             for version in key.versions {
                 let remark = version.exception.map { "\(key.name) version \(version.version) is \($0)" } ?? version.reason
+                    ?? version.warning.map { "\(key.name) version \(version.version) is used with this reserve: \($0)" }
                 if let remark, !remarks.contains(remark) { remarks.append(remark) }
                 let note = remark != nil ? "see below" : version.wraps ? "wraps" : version.destroyAfter.map { "after \($0)" } ?? ""
                 table.add(
@@ -70,7 +76,7 @@ struct KeyList: Encodable {
             }
         }
         for key in foreignKeys {
-            table.add(key.name.isEmpty ? "(no label)" : key.name, "-", "foreign", "-", "-", "-", "-", "-", "see below")
+            table.add(key.name.isEmpty ? "(no label)" : key.name, "-", "foreign", "-", "-", "-", "-", key.id.isEmpty ? "-" : key.id, "see below")
         }
         table.show()
         if let usageRemark, !keys.isEmpty { remarks.append("Uses are not known, the daemon does not tell them: \(usageRemark)") }
@@ -85,6 +91,7 @@ extension KeyList.Version {
         state = version.state.word
         self.wraps = wraps
         exception = version.exception
+        warning = version.warning
         created = version.created
         reason = if case .refused(let why) = version.state { why } else { nil }
         destroyAfter = if case .scheduledForDestruction(let day) = version.state { day } else { nil }

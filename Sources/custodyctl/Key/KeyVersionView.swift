@@ -6,28 +6,54 @@ import ToolSupport
 /// One key object as the commands show it, with the proof that it can't leave the token.
 struct KeyVersionView: Encodable {
     struct Trial: Encodable {
-        /// `refused`, `cannot_wrap`, `exported` or `inconclusive`.
+        struct Attempt: Encodable {
+            let way: String
+            /// `refused`, `not_possible`, `unclear` or `handed_out`.
+            let answer: String
+            let detail: String?
+        }
+
+        /// `refused`, `cannot_wrap`, `not_proved`, `exported` or `inconclusive`.
         let result: String
+        /// Those with which the token refused to wrap the key out, or the one with which it handed the key out.
         let mechanisms: [String]
         let detail: String?
+        let attempts: [Attempt]
 
         init(_ trial: ProofOfCustody.Trial) {
-            switch trial {
-            case .refusedByToken(let tried): (result, mechanisms, detail) = ("refused", tried.map(\.description), nil)
-            case .cannotWrap: (result, mechanisms, detail) = ("cannot_wrap", [], nil)
-            case .exported(let mechanism): (result, mechanisms, detail) = ("exported", [mechanism.description], nil)
-            case .inconclusive(let why): (result, mechanisms, detail) = ("inconclusive", [], why)
+            var refused = trial.refusedMechanisms.map(\.description)
+            switch trial.verdict {
+            case .refused: (result, detail) = ("refused", nil)
+            case .cannotWrap: (result, detail) = ("cannot_wrap", trial.warning)
+            case .notProved(let why): (result, detail) = ("not_proved", why)
+            case .handedOut(let way):
+                (result, detail) = ("exported", way.description)
+                refused = if case .wrap(let mechanism) = way { [mechanism.description] } else { [] }
+            case .inconclusive(let why): (result, detail) = ("inconclusive", why)
+            }
+            mechanisms = refused
+            attempts = trial.attempts.map { attempt in
+                switch attempt.answer {
+                case .refused(let code): Attempt(way: attempt.way.description, answer: "refused", detail: code)
+                case .notPossible(let why): Attempt(way: attempt.way.description, answer: "not_possible", detail: why)
+                case .unclear(let why): Attempt(way: attempt.way.description, answer: "unclear", detail: why)
+                case .handedOut: Attempt(way: attempt.way.description, answer: "handed_out", detail: nil)
+                }
             }
         }
 
         var text: String {
             switch result {
-            case "refused": "refused by the token with \(mechanisms.joined(separator: ", "))"
-            case "cannot_wrap": "the token can't wrap keys at all"
-            case "exported": "THE TOKEN HANDED THE KEY OUT with \(mechanisms.joined(separator: ", "))"
+            case "refused": "refused by the token: \(list("refused"))"
+            case "cannot_wrap": detail ?? ""
+            case "not_proved": "NOT PROVED: \(detail ?? "")"
+            case "exported": "THE TOKEN HANDED THE KEY OUT by \(detail ?? "")"
             default: "could not be made: \(detail ?? "no reason given")"
             }
         }
+
+        /// The ways that were answered so, in a line.
+        func list(_ answer: String) -> String { attempts.filter { $0.answer == answer }.map(\.way).joined(separator: ", ") }
     }
 
     /// Absent for a key that is not Custody's.
@@ -56,7 +82,7 @@ struct KeyVersionView: Encodable {
         switch (key.id, known?.state) {
         case (nil, _): (state, reason) = ("foreign", "its CKA_ID is not Custody's, so it was not made by `custodyctl key generate`")
         case _ where isDouble:
-            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN, with the CKA_ID of a version")
+            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN: no version, whatever its CKA_ID says")
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
         case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }
@@ -72,7 +98,10 @@ struct KeyVersionView: Encodable {
     }
 
     /// The proof in a line.
-    var proof: String { findings.isEmpty ? "proven; wrapping it out was tried, \(exportTrial.text)" : findings.joined(separator: "; ") }
+    var proof: String {
+        guard findings.isEmpty else { return findings.joined(separator: "; ") }
+        return (proven ? "proven; taking it out was tried, " : "") + exportTrial.text
+    }
 
     func show(_ name: String) {
         Output.say("\(name) \(version.map { "version \($0)" } ?? "(not a version)"): \(state)")
@@ -83,9 +112,12 @@ struct KeyVersionView: Encodable {
         // The proof's findings are a reason of their own, below.
         if let reason, findings.isEmpty || version == nil { table.add("Reason", reason) }
         if let exception { table.add("Exception", exception) }
-        table.add("Proof", findings.isEmpty ? "every attribute fits" : "FAILS")
+        table.add("Proof", findings.isEmpty ? proven ? "every attribute fits" : "every attribute fits, but it is not proved" : "FAILS")
         for finding in findings { table.add("", finding) }
-        table.add("Wrap-out trial", exportTrial.text)
+        table.add("Trial to take it", exportTrial.text)
+        for attempt in exportTrial.attempts where attempt.answer == "not_possible" {
+            table.add("not possible", attempt.way + (attempt.detail.map { " (\($0))" } ?? ""))
+        }
         for type in KeyInspection.attributeTypes where type != .id && type != .label {
             table.add(type.description, attributes[type.description.lowercased()] ?? "not told")
         }
@@ -97,6 +129,7 @@ struct KeyVersionView: Encodable {
         case .label: attributes.string(type)
         case .id: attributes.bytes(type).map { hexadecimal($0) }
         case .keyType: attributes.isKeyType(.aes) ? "AES" : attributes.number(type).map { "\($0)" }
+        case .keyGenerationMechanism: attributes.number(type).map { $0 == .max ? "none" : Mechanism(rawValue: $0).description }
         case .valueLength: attributes.number(type).map { "\($0)" }
         case .startDate, .endDate: attributes.date(type) ?? attributes.bytes(type).map { $0.isEmpty ? "none" : "not a date" }
         default: attributes.bool(type).map { $0 ? "true" : "false" }

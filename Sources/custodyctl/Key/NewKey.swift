@@ -29,7 +29,7 @@ enum NewKey {
             return try Output.json(Document(token: TokenURI(token).string, name: name, version: view))
         }
         Output.say("Key '\(name)' version \(id.version) is on the token '\(token.label)', CKA_ID \(id).")
-        Output.say("  not exportable: \(view.proof)")
+        Output.say("  \(view.proven ? "not exportable: " : "")\(view.proof)")
         Output.say("  durable: found again and activated from a fresh process")
     }
 

@@ -87,7 +87,8 @@ struct PrometheusText {
     private mutating func keys(_ keys: [WireKeyReport]) {
         func each(_ family: inout Family, _ value: (WireKeyVersionReport) -> Double?) {
             for key in keys {
-                for version in key.versions {
+                // 0 is no version, but an object that anybody may have made.
+                for version in key.versions where version.version > 0 {
                     guard let value = value(version) else { continue }
                     family.sample([("key", key.name), ("version", "\(version.version)")], value)
                 }
@@ -95,7 +96,7 @@ struct PrometheusText {
         }
         family("custody_key_version_state", "gauge", "1 for the state that a version of a root key is in.") { family in
             for key in keys {
-                for version in key.versions {
+                for version in key.versions where version.version > 0 {
                     family.sample([("key", key.name), ("version", "\(version.version)"), ("state", StatusDocument.name(version.state))], 1)
                 }
             }

@@ -73,7 +73,7 @@ struct TopView {
     private static func keys(_ report: WireStatusReport, _ activity: Activity) -> [DisplayText] {
         var table = Table(["KEY", "VERSION", "STATE", "USES", "OPERATIONS/s"])
         for key in report.keys {
-            for (index, version) in key.versions.enumerated() {
+            for (index, version) in key.versions.filter({ $0.version > 0 }).enumerated() {
                 table.add(
                     key.name, "\(version.version)\(version.wraps ? " wraps" : "")", StatusDocument.name(version.state),
                     "\(version.uses)", index == 0 ? rate(activity.keys[key.name] ?? 0) : "")

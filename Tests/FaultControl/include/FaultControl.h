@@ -50,6 +50,9 @@ enum fault_action {
     FAULT_LONG_OUTPUT,
     /// Adds these flags to what C_GetTokenInfo gave.
     FAULT_TOKEN_FLAGS,
+    /// Hands out what the real token refused: C_WrapKey with this mechanism (all ones: any) and C_GetAttributeValue of CKA_VALUE
+    /// give bytes, C_CopyObject an extractable session key.
+    FAULT_HAND_OUT,
 };
 
 enum { FAULT_RULES = 32, FAULT_PROCESSES = 256, FAULT_LABEL = 32 };

@@ -23,6 +23,9 @@ public enum InjectedFault: Sendable, Hashable {
     case wrongOutput(at: Int)
     /// Says that what it gave is so much longer than the caller's buffer.
     case longOutput(by: Int)
+    /// Hands out what the token refuses: C_WrapKey with this mechanism (nil: any) and C_GetAttributeValue of CKA_VALUE give bytes,
+    /// C_CopyObject an extractable session key.
+    case handsOut(with: Mechanism? = nil)
     /// Adds flags to what C_GetTokenInfo gives.
     case tokenFlags(TokenFlags)
 
@@ -38,6 +41,7 @@ public enum InjectedFault: Sendable, Hashable {
         case .shortOutput(let count): (FAULT_SHORT_OUTPUT, UInt64(count))
         case .wrongOutput(let place): (FAULT_WRONG_OUTPUT, UInt64(place))
         case .longOutput(let count): (FAULT_LONG_OUTPUT, UInt64(count))
+        case .handsOut(let mechanism): (FAULT_HAND_OUT, mechanism.map { UInt64($0.rawValue) } ?? .max)
         case .tokenFlags(let flags): (FAULT_TOKEN_FLAGS, UInt64(flags.rawValue))
         }
     }

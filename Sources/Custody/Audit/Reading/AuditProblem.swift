@@ -19,6 +19,8 @@ public struct AuditProblem: Error, Sendable, Hashable {
         case checkpoint = "checkpoint-mismatch"
         case mac = "mac-mismatch"
         case unknownKey = "unknown-key"
+        /// The token has a key of that id that fails its proof: anybody may have made it.
+        case unbelievedKey = "unbelieved-key"
         /// No checkpoint of the token's.
         case nothingVouched = "nothing-vouched-for"
         case cutBack = "cut-back"

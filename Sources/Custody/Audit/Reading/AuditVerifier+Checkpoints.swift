@@ -63,6 +63,8 @@ extension AuditVerifier {
             return AuditProblem(.mac, "the checkpoint at \(place(line)) is not the token's word: its MAC is wrong, so it was forged or changed")
         case .unknownKey:
             return Self.unknownKey("the checkpoint at \(place(line))", checkpoint)
+        case .unbelievedKey(let reason):
+            return Self.unbelievedKey("the checkpoint at \(place(line))", checkpoint, reason)
         }
         let start = covered.map { $0 + 1 } ?? tail.first
         if start <= checkpoint.sequence {
@@ -122,6 +124,7 @@ extension AuditVerifier {
         case .forged:
             return AuditProblem(.anchor, "the anchor in \(anchor.place) is not the token's word: its MAC is wrong, so it was forged or damaged")
         case .unknownKey: return Self.unknownKey("the anchor in \(anchor.place)", checkpoint)
+        case .unbelievedKey(let reason): return Self.unbelievedKey("the anchor in \(anchor.place)", checkpoint, reason)
         }
         if found.contains(checkpoint) {
             report.anchors.append((anchor, .fits))
@@ -147,5 +150,11 @@ extension AuditVerifier {
         return AuditProblem(
             .unknownKey,
             "\(what) was made with an audit key\(version) that the token does not have: it is another token, or the key was destroyed")
+    }
+
+    private static func unbelievedKey(_ what: String, _ checkpoint: AuditCheckpoint, _ reason: String) -> AuditProblem {
+        AuditProblem(
+            .unbelievedKey,
+            "\(what) was made with a key that only bears an audit key's name (CKA_ID \(hexadecimal(checkpoint.keyID))), so the log is forged from there or before: \(reason)")
     }
 }

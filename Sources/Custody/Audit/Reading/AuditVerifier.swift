@@ -12,6 +12,8 @@ public struct AuditVerifier {
         case forged
         /// It has no audit key of this id.
         case unknownKey
+        /// It has an object of this id that is no audit key, for this reason.
+        case unbelievedKey(String)
         /// Nobody asked it.
         case notAsked
     }
