@@ -6,10 +6,10 @@ import Testing
 @Suite struct UsageTests {
     private static let commands: [[String]] = [
         [], ["setup"], ["status"], ["top"], ["metrics"], ["wrap"], ["unwrap"], ["rewrap"], ["data-key"], ["slot"], ["slot", "list"],
-        ["token"], ["token", "init"], ["token", "show"], ["token", "set-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
+        ["token"], ["token", "init"], ["token", "show"], ["token", "set-pin"], ["token", "retry-pin"], ["key"], ["key", "generate"], ["key", "list"], ["key", "show"], ["key", "rotate"],
         ["key", "deactivate"], ["key", "disable"], ["key", "enable"], ["key", "destroy"],
         ["doctor"], ["policy"], ["policy", "check"], ["policy", "show"], ["audit"], ["audit", "init"],
-        ["audit", "verify"], ["audit", "show"], ["reload"],
+        ["audit", "verify"], ["audit", "show"], ["reload"], ["disconnect"],
     ]
 
     @Test func everyCommandHasAnExample() async throws {

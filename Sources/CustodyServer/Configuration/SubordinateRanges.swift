@@ -1,3 +1,4 @@
+import ByteEncoding
 import Custody
 import Foundation
 
@@ -32,7 +33,8 @@ public struct SubordinateRanges: Sendable {
             do {
                 return parse(try text(file))
             } catch {
-                gap = "\(file) can't be read: \(error.localizedDescription)"
+                let reason = (error as? NotUTF8)?.description ?? error.localizedDescription
+                gap = "\(file) can't be read: \(reason)"
                 return []
             }
         }
@@ -52,7 +54,7 @@ public struct SubordinateRanges: Sendable {
     }
 
     private static func text(_ file: String) throws -> String {
-        String(decoding: try Data(contentsOf: URL(fileURLWithPath: file)), as: UTF8.self)
+        try String(strictUTF8: try Data(contentsOf: URL(fileURLWithPath: file)))
     }
 
     /// Those that a uid is in.
