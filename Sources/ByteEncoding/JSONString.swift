@@ -1,36 +1,43 @@
 /// Strings of JSON (RFC 8259 section 7): what needs it is escaped, everything else stands as it is.
+///
+/// Of concrete types and in runs of bytes: the audit log writes some twenty strings with every operation.
 public enum JSONString {
     /// Appends the text between its quotes.
-    public static func append(_ text: some Collection<UInt8>, to bytes: inout [UInt8]) {
-        let digits = StaticString("0123456789abcdef")
+    public static func append(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
-        for byte in text {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0..<0x20, 0x7F:
-                bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "u"), UInt8(ascii: "0"), UInt8(ascii: "0")])
-                digits.withUTF8Buffer {
-                    bytes.append($0[Int(byte >> 4)])
-                    bytes.append($0[Int(byte & 15)])
-                }
-            default: bytes.append(byte)
+        var text = text
+        text.withUTF8 { text in
+            var run = 0
+            for (index, byte) in text.enumerated() where length(of: byte) > 1 {
+                bytes.append(contentsOf: text[run..<index])
+                run = index + 1
+                appendEscaped(byte, to: &bytes)
             }
+            bytes.append(contentsOf: text[run...])
         }
         bytes.append(UInt8(ascii: "\""))
+    }
+
+    private static func appendEscaped(_ byte: UInt8, to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\\"))
+        guard length(of: byte) == 6 else { return bytes.append(byte) }
+        bytes.append(contentsOf: [UInt8(ascii: "u"), UInt8(ascii: "0"), UInt8(ascii: "0")])
+        bytes.appendHexadecimal(CollectionOfOne(byte))
     }
 
     /// How many bytes ``append(_:to:)`` makes of a text, its quotes aside: one to six of each.
-    public static func length(of text: some Collection<UInt8>) -> Int {
-        text.withContiguousStorageIfAvailable { count($0) } ?? count(text)
+    public static func length(of text: String) -> Int {
+        var text = text
+        return text.withUTF8 { length(of: $0) }
     }
 
-    private static func count(_ text: some Collection<UInt8>) -> Int {
-        var length = 0
-        for byte in text {
-            length += byte < 0x20 || byte == 0x7F ? 6 : byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") ? 2 : 1
-        }
-        return length
+    /// The same of a text's bytes.
+    public static func length(of text: ArraySlice<UInt8>) -> Int { text.withUnsafeBufferPointer { length(of: $0) } }
+
+    private static func length(of text: UnsafeBufferPointer<UInt8>) -> Int { text.reduce(0) { $0 + length(of: $1) } }
+
+    @inline(__always)
+    private static func length(of byte: UInt8) -> Int {
+        byte < 0x20 || byte == 0x7F ? 6 : byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") ? 2 : 1
     }
 }

@@ -135,8 +135,9 @@ import Testing
     @Test func theCountIsWhatTheLogWrites() {
         for text in ["", "a", "é\u{202E}", "\u{0}\u{1F}\u{20}\u{7E}\u{7F}\u{80}", "\"\\/"] {
             var written: [UInt8] = []
-            JSONString.append(text.utf8, to: &written)
-            #expect(JSONString.length(of: text.utf8) == written.count - 2)
+            JSONString.append(text, to: &written)
+            #expect(JSONString.length(of: text) == written.count - 2)
+            #expect(JSONString.length(of: Array(text.utf8)[...]) == written.count - 2)
         }
     }
 

@@ -169,9 +169,15 @@ struct CellRun {
         if cell.function == nil { stand.faults.insert(label: stand.token.label) }
     }
 
-    private mutating func awaitService(_ probe: Traffic, within patience: Duration) async throws {
+    /// - Parameter withOperator: A login that met the fault's end may lock the token a moment later: then an operator acts, once.
+    private mutating func awaitService(_ probe: Traffic, within patience: Duration, withOperator: Bool = false) async throws {
         let start = ContinuousClock.now
+        var operatorIsAway = withOperator
         while await !probe.isServed() {
+            if operatorIsAway, await stand.status()?.token.state == .locked {
+                operatorIsAway = false
+                try await stand.correctPIN()
+            }
             guard start.duration(to: .now) < .seconds(40) else {
                 let token = await stand.status()?.token
                 result.problems.append("no service after 40 s; the token is \(token.map { "\($0.state): \($0.detail)" } ?? "unknown")")
@@ -203,7 +209,7 @@ struct CellRun {
         }
         stand.faults.clear()
         if isLocked { try await stand.correctPIN() }
-        try await awaitService(probe, within: Self.patience)
+        try await awaitService(probe, within: Self.patience, withOperator: !isLocked)
     }
 
     // MARK: Afterwards

@@ -119,7 +119,7 @@ final class Stand {
         let told = try await run("custodyctl", arguments: ["token", "retry-pin", "--config", configurationFile])
         guard told.status == .exited(0) else { throw UnexpectedResult(told) }
         faults.resetLogins()
-        let client = CustodyClient(.init(socket: socket, deadline: .seconds(2)))
+        let client = CustodyClient(.init(socket: socket, deadline: .seconds(20)))
         _ = try? await client.reload()
         await client.shutdown()
     }

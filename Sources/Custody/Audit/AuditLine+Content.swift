@@ -34,7 +34,7 @@ extension EncryptionContext {
     /// How many bytes of a line it takes.
     var lengthInLine: Int {
         // Quotes, colon and comma are 6.
-        entries.reduce(2) { $0 + 6 + JSONString.length(of: $1.key.utf8) + JSONString.length(of: $1.value.utf8) }
+        entries.reduce(2) { $0 + 6 + JSONString.length(of: $1.key) + JSONString.length(of: $1.value) }
     }
 }
 

@@ -38,7 +38,7 @@ public struct AuditRecord: Sendable {
         if let keyName { json.field("key", keyName.description) }
         if let keyID {
             json.field("version", UInt64(keyID.version))
-            json.field("key_id", keyID.description)
+            json.field("key_id", hexadecimal: keyID.bytes)
         }
         json.field("uid", UInt64(principal.uid))
         if let user = principal.user { json.field("user", AuditLine.cut(user)) }
@@ -58,8 +58,8 @@ public struct AuditRecord: Sendable {
         json.field("item", UInt64(item))
         if let context { json.field("context", context) }
         if !onBehalfOf.entries.isEmpty { json.field("on_behalf_of", onBehalfOf) }
-        if let blobDigest { json.field("blob_sha256", hexadecimal(blobDigest)) }
-        if let newBlobDigest { json.field("new_blob_sha256", hexadecimal(newBlobDigest)) }
+        if let blobDigest { json.field("blob_sha256", hexadecimal: blobDigest) }
+        if let newBlobDigest { json.field("new_blob_sha256", hexadecimal: newBlobDigest) }
         switch outcome {
         case .allowed(let rule):
             json.field("decision", "allowed")

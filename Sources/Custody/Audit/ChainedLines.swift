@@ -27,7 +27,7 @@ package struct ChainedLines {
         bytes.append(contentsOf: content.bytes)
         hash = AuditChain.hash(after: hash, bytes[start...])
         bytes.append(contentsOf: AuditChain.hashField)
-        bytes.append(contentsOf: hexadecimal(hash).utf8)
+        bytes.appendHexadecimal(hash)
         bytes.append(contentsOf: AuditChain.lineEnd)
         sequence += 1
     }

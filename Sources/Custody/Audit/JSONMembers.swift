@@ -9,7 +9,15 @@ struct JSONMembers: ~Copyable {
 
     mutating func field(_ name: StaticString, _ value: String) {
         self.name(name)
-        JSONString.append(value.utf8, to: &bytes)
+        JSONString.append(value, to: &bytes)
+    }
+
+    /// A member of bytes in hexadecimal digits.
+    mutating func field(_ name: StaticString, hexadecimal value: [UInt8]) {
+        self.name(name)
+        bytes.append(UInt8(ascii: "\""))
+        bytes.appendHexadecimal(value)
+        bytes.append(UInt8(ascii: "\""))
     }
 
     mutating func field(_ name: StaticString, _ value: UInt64) {
@@ -34,19 +42,19 @@ struct JSONMembers: ~Copyable {
         bytes.append(UInt8(ascii: "{"))
         for (index, entry) in context.entries.enumerated() {
             if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            JSONString.append(entry.key.utf8, to: &bytes)
+            JSONString.append(entry.key, to: &bytes)
             bytes.append(UInt8(ascii: ":"))
-            JSONString.append(entry.value.utf8, to: &bytes)
+            JSONString.append(entry.value, to: &bytes)
         }
         bytes.append(UInt8(ascii: "}"))
     }
 
     mutating func field(_ name: String, _ value: AuditEvent.Value) {
         bytes.append(UInt8(ascii: ","))
-        JSONString.append(name.utf8, to: &bytes)
+        JSONString.append(name, to: &bytes)
         bytes.append(UInt8(ascii: ":"))
         switch value {
-        case .text(let text): JSONString.append(AuditLine.cut(text).utf8, to: &bytes)
+        case .text(let text): JSONString.append(AuditLine.cut(text), to: &bytes)
         case .number(let number): bytes.appendDecimal(number)
         }
     }
