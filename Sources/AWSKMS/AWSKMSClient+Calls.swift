@@ -116,6 +116,10 @@ extension AWSKMSClient {
         return found.sorted { $0.rawValue < $1.rawValue }
     }
 
+    /// More than an account has: AWS allows 100,000 keys unless asked for more.
+    private static let mostKeys = 200_000
+    private static let mostPages = 1_000
+
     private func list() async throws(MasterKeyError) -> [String] {
         var names: [String] = []
         var marker: String?
@@ -126,6 +130,11 @@ extension AWSKMSClient {
                 throw failure(.listKeys).error(.kmsRefused, Self.notAnAnswer)
             }
             names += page.keys.map(\.arn)
+            guard seen.count < Self.mostPages, names.count <= Self.mostKeys else {
+                throw failure(.listKeys).error(
+                    .kmsRefused, "the list of keys has no end: there are more than \(Self.mostKeys) keys or \(Self.mostPages) pages",
+                    advice: "check what listens at the endpoint; if the account has so many keys, look for the key's description in the KMS itself")
+            }
             marker = page.isTruncated == true ? page.nextMarker : nil
             if let marker, !seen.insert(marker).inserted {
                 throw failure(.listKeys).error(.kmsRefused, "the list of keys has no end: page '\(marker)' comes again")

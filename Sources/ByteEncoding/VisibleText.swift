@@ -18,6 +18,24 @@ public enum VisibleText {
         return visible
     }
 
+    /// A value that stands beside others in a line: between quotes, with those in it escaped, unless it is a plain word, so that it can't
+    /// pass for several.
+    public static func quotedIfNeeded(_ text: String) -> String {
+        let isWord = text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            default: "._-/:@+".utf8.contains(byte)
+            }
+        }
+        if isWord, !text.isEmpty { return text }
+        var quoted = "\""
+        for scalar in escaped(text).unicodeScalars {
+            if scalar == "\"" { quoted += "\\" }
+            quoted.unicodeScalars.append(scalar)
+        }
+        return quoted + "\""
+    }
+
     /// A JSON document that says the same to programs, with such characters in JSON's own escapes. White space between values
     /// stays; within strings JSON has the first 32 characters escaped already.
     public static func escapedJSON(_ document: String) -> String {

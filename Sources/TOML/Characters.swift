@@ -25,7 +25,7 @@ enum Characters {
 
     private static func objection(to scalar: Unicode.Scalar, isFirst: Bool) -> String? {
         switch scalar.value {
-        case 0x09, 0x0A, 0x0D: nil
+        case 0x09, 0x0A, 0x0D, 0x20...0x7E: nil
         case 0x00: "there is a NUL, which no text has"
         case 0x01...0x1F, 0x7F...0x9F:
             "there is a control character, U+\(hexadecimal(scalar)); write it in a string between \" as \\u\(hexadecimal(scalar))"
@@ -34,8 +34,24 @@ enum Characters {
             "there is an invisible character that turns the direction of writing, U+\(hexadecimal(scalar)); "
                 + "write it in a string between \" as \\u\(hexadecimal(scalar))"
         case 0xFEFF where isFirst: "the file begins with a byte order mark; save it as UTF-8 without one"
+        case _ where isHidden(scalar):
+            "there is a character that can't be seen or looks like a space, U+\(hexadecimal(scalar)); "
+                + "write it in a string between \" as \(escape(scalar)), or a space instead"
         default: nil
         }
+    }
+
+    /// What takes no room, or only room: a person would see another text than the one that is read.
+    private static func isHidden(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .format, .lineSeparator, .paragraphSeparator, .spaceSeparator: true
+        // A Braille pattern without dots.
+        default: scalar.properties.isDefaultIgnorableCodePoint || scalar.value == 0x2800
+        }
+    }
+
+    private static func escape(_ scalar: Unicode.Scalar) -> String {
+        scalar.value > 0xFFFF ? "\\U000\(hexadecimal(scalar))" : "\\u\(hexadecimal(scalar))"
     }
 
     private static func hexadecimal(_ scalar: Unicode.Scalar) -> String {

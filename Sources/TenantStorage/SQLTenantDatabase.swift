@@ -66,10 +66,29 @@ extension SQLTenantDatabase {
     }
 
     func tenants(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantName] {
-        // No name is as small as the empty one.
-        try await names(
-            "SELECT tenant FROM custody_tenant WHERE tenant > $1 ORDER BY tenant LIMIT $2", .text(tenant?.description ?? ""),
-            .integer(Int64(max(0, limit))))
+        try await transaction(.reading) { session throws(MasterKeyError) in
+            // No name is as small as the empty one.
+            var after = SQLValue.text(tenant?.description ?? "")
+            while true {
+                let rows = try session.run(
+                    "SELECT tenant FROM custody_tenant WHERE tenant > $1 ORDER BY tenant LIMIT $2", [after, .integer(Int64(max(0, limit)))]
+                ).rows
+                // A page of damaged names only is not the end.
+                let names = rows.compactMap { try? RowReader($0, columns: ["tenant"]).tenant("tenant") }
+                guard names.isEmpty, let last = rows.last?.first else { return names }
+                after = last
+            }
+        }
+    }
+
+    func rowsWithoutName() async throws(MasterKeyError) -> [MasterKeyError] {
+        try await transaction(.reading) { session throws(MasterKeyError) in
+            var damaged: [MasterKeyError] = []
+            for row in try session.run("SELECT tenant FROM custody_tenant", []).rows {
+                do throws(MasterKeyError) { _ = try RowReader(row, columns: ["tenant"]).tenant("tenant") } catch { damaged.append(error) }
+            }
+            return damaged
+        }
     }
 
     func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName] {

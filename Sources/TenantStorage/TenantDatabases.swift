@@ -24,8 +24,8 @@ public enum TenantDatabases {
         let name = DatabaseAddress.name(address)
         switch try DatabaseAddress(address, environment: environment) {
         case .sqlite(let path):
-            // Wherever the process stands.
-            let identity = "sqlite:" + DatabaseFile(path: path).path
+            // Wherever the process stands, and however it spells the path.
+            let identity = "sqlite:" + DatabaseFile(path: path).canonicalPath
             return SQLTenantDatabase(name: name, identity: identity, driver: SQLiteDriver(path: path, patience: patience))
         case .postgreSQL(let settings):
             return SQLTenantDatabase(name: name, identity: identity(settings), driver: PostgreSQLDriver(settings, patience: patience))

@@ -16,6 +16,9 @@ package struct DisplayText: ExpressibleByStringInterpolation, Sendable {
             text += VisibleText.escaped(value.description)
         }
 
+        /// One of several values in a line.
+        package mutating func appendInterpolation(quoted value: String) { text += VisibleText.quotedIfNeeded(value) }
+
         /// What is made of such text already.
         package mutating func appendInterpolation(layout part: DisplayText) { text += part.text }
     }

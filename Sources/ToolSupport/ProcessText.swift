@@ -8,14 +8,36 @@ enum ProcessText {
     /// The variables that the tools or their libraries read as text.
     private static let variables = ["CUSTODY_", "AWS_", "PG", "LISTEN_", "WATCHDOG_", "NOTIFY_SOCKET=", "JOURNAL_STREAM=", "CREDENTIALS_DIRECTORY=", "HOME="]
 
+    /// The arguments after the program's name, as main got them: Swift's own reads them from /proc, and where that isn't mounted it has
+    /// none, so that a command would be another one.
+    ///
     /// - Throws: ``ToolError`` that names the first argument or variable that is no text, and the byte in it.
-    static func check() throws(ToolError) {
-        for position in 1..<max(1, Int(CommandLine.argc)) {
-            guard let argument = CommandLine.unsafeArgv[position] else { break }
-            if let fault = fault(argument) {
-                throw .usage("argument \(position) is refused: \(fault). Nothing was done; give it in UTF-8")
-            }
+    static func arguments() throws(ToolError) -> [String] {
+        guard csystem_argument(0) != nil else {
+            throw ToolError("no-arguments", "the system does not tell this program's arguments; nothing was done", exit: ToolExit.system)
         }
+        var arguments: [String] = []
+        while let argument = csystem_argument(arguments.count + 1) {
+            if let fault = fault(argument) {
+                throw .usage("argument \(arguments.count + 1) is refused: \(fault). Nothing was done; give it in UTF-8")
+            }
+            arguments.append(String(decoding: bytes(argument), as: UTF8.self))
+        }
+        try checkEnvironment()
+        return arguments
+    }
+
+    /// Whether one of the arguments is this one, be the others text or not.
+    static func hasArgument(_ wanted: String) -> Bool {
+        var index = 1
+        while let argument = csystem_argument(index) {
+            if strcmp(argument, wanted) == 0 { return true }
+            index += 1
+        }
+        return false
+    }
+
+    private static func checkEnvironment() throws(ToolError) {
         var index = 0
         while let entry = csystem_environment_entry(index) {
             index += 1

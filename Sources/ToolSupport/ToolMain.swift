@@ -14,9 +14,10 @@ package enum ToolMain {
         if let failure = ProcessHardening.forbidDumps() {
             Output.complain("\(name): core dumps can't be forbidden: \(String(cString: strerror(failure)))")
         }
-        do throws(ToolError) { try ProcessText.check() } catch { report(error, root, name) }
+        let arguments: [String]
+        do throws(ToolError) { arguments = try ProcessText.arguments() } catch { report(error, root, name) }
         do {
-            var command = try root.parseAsRoot()
+            var command = try root.parseAsRoot(arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -50,5 +51,5 @@ package enum ToolMain {
         root.exit(withError: ExitCode(failure.exitCode))
     }
 
-    private static var wantsJSON: Bool { CommandLine.arguments.contains("--json") }
+    private static var wantsJSON: Bool { ProcessText.hasArgument("--json") }
 }

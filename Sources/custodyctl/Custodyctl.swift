@@ -18,7 +18,7 @@ struct Custodyctl: AsyncParsableCommand {
             descriptors or a prompt, never from arguments.
 
             Exit codes: 0 done; 1 failed; 2 the token does not fit (doctor); 64 wrong usage; 69 the module or token is \
-            not available; 75 another process is at the same; 77 denied, or a PIN was refused; 78 the configuration or a PIN file is wrong or missing.
+            not available; 71 the system does not tell the arguments; 75 another process is at the same; 77 denied, or a PIN was refused; 78 the configuration or a PIN file is wrong or missing.
             """,
         subcommands: clientCommands + tokenCommands + configurationCommands + hiddenCommands)
 

@@ -125,6 +125,18 @@ import TestSupport
         }
     }
 
+    /// Each page names another one after it.
+    @Test func aListOfKeysWithoutAnEndIsRefused() async throws {
+        try await withProxy { kms, proxy in
+            for page in 0...1_000 {
+                proxy.on("ListKeys", .respond(#"{"Keys":[],"Truncated":true,"NextMarker":"m/\#(page)"}"#), .first(1))
+            }
+            let error = try await failure { _ = try await kms.keys(describedAs: "custody test \(UUID())") }
+            #expect(error.code == .kmsRefused && error.message.contains("1000 pages") && error.advice != nil)
+            #expect(proxy.requests("ListKeys").count == 1_001)
+        }
+    }
+
     @Test func aSearchPassesOverKeysThatMayNotBeDescribed() async throws {
         try await withProxy { kms, proxy in
             let description = "custody test \(UUID())"

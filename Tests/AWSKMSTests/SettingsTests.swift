@@ -55,6 +55,8 @@ import TestSupport
         // Not surely loopback addresses, whatever a resolver makes of them.
         "http://127.1", "http://2130706433", "http://[::ffff:127.0.0.1]", "http://localhost.",
         "ftp://127.0.0.1", "kms.example", "https://", "https://user:PASSW0RD@kms.example", "https://kms.example/path", "https://a/?b",
+        "http://127.0.0.1%00.evil:5599", "https://kms%2eexample", "https://kms.example%0a", "https://kms.example:65536",
+        "http://127.0.0.1:99999999999999999999", "https://kms.example:0",
     ])
     func otherEndpointsAreRefused(_ address: String) throws {
         let error = try #require(#expect(throws: MasterKeyError.self) { _ = try Endpoint(address) })

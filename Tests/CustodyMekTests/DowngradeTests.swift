@@ -239,6 +239,49 @@ import Testing
         #expect(try await service.withKMS { try await $0.describe(victim.rawValue).state } == .enabled)
     }
 
+    /// The key in use looks like one that nobody uses, if the row is believed unopened.
+    @Test(arguments: [
+        "new_key = NULL, tag = NULL, lost_creations = 1, lost_creation_at = 1",
+        "state = 'unfinished', step = 4, tag = NULL, base_revision = 1",
+    ])
+    func theLiveKeyDoesNotDie(_ change: String) async throws {
+        let service = try await TenantService(.sqlite)
+        try await service.ok(arguments: service.enabling + ["--keep-old-key"])
+        let live = try await service.record().kmsKey
+        try await HeldSession.run(
+            service, "UPDATE custody_tenant SET kms_key = '\(service.firstKey)'; UPDATE custody_operation SET \(change)")
+        for arguments in [["settle", "\(service.tenant)"], service.enabling] {
+            for machine in [[:], service.elsewhere] { _ = try await service.mek(arguments, machine) }
+        }
+        #expect(service.proxy.requests("ScheduleKeyDeletion").isEmpty)
+        try await HeldSession.run(service, "UPDATE custody_tenant SET kms_key = '\(live)'")
+        #expect(try await service.open() == service.masterKey)
+        // Nor with the row as it was: the entry is not.
+        _ = try await service.mek(["settle", "\(service.tenant)"])
+        #expect(try await service.withKMS { try await $0.describe(live.rawValue).state } == .enabled)
+    }
+
+    /// A shared key lives as long as a row that may need it can't be believed.
+    @Test(arguments: [true, false]) func aSharedKeyDoesNotDieByAnotherTenantsRow(_ isSeen: Bool) async throws {
+        let service = try await TenantService(.sqlite)
+        let other = "other-of-\(service.tenant)"
+        try await service.ok("create", other, "--kms-key", service.firstKey.rawValue)
+        let foreign = try await service.withKMS { try await $0.createKey(description: "of nobody") }
+        try await HeldSession.run(service, "UPDATE custody_tenant SET kms_key = '\(foreign)' WHERE tenant = '\(other)'")
+        let result = try await service.mek(service.enabling, isSeen ? [:] : service.elsewhere)
+        #expect(result.status == .exited(0), "\(UnexpectedResult(result))")
+        #expect((result.output + result.errors).contains("can't be believed"), "\(UnexpectedResult(result))")
+        #expect(service.proxy.requests("ScheduleKeyDeletion").isEmpty)
+        #expect(try await service.open() == service.masterKey)
+    }
+
+    /// An empty name must not stand for "none is required".
+    @Test func anEmptyRequirementIsRefused() async throws {
+        let service = try await TenantService(.sqlite)
+        let result = try await service.mek(["encrypt", "\(service.tenant)"], input: "card", ["CUSTODY_MEK_REQUIRE_ROOT_KEY": ""])
+        #expect(result.status == .exited(64) && result.errors.contains("CUSTODY_MEK_REQUIRE_ROOT_KEY"), "\(UnexpectedResult(result))")
+    }
+
     /// No master key is encrypted under a key that somebody wrote into the journal.
     @Test func noForeignKeyIsTakenFromTheJournal() async throws {
         let service = try await TenantService(.sqlite)

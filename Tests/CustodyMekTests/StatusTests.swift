@@ -56,6 +56,13 @@ import TestSupport
         let damaged = try document(try await service.ok("status", "--json"))
         #expect((damaged["tenants"] as? [[String: Any]])?.count == 4)
         #expect((damaged["damaged"] as? [[String: String]])?.map { $0["tenant"] } == ["a-1"])
+        // Neither does one without a name that a tenant can have.
+        try await HeldSession.run(service, "UPDATE custody_tenant SET tenant = 'no name!' WHERE tenant = 'a'")
+        let nameless = try document(try await service.ok("status", "--json"))
+        #expect((nameless["tenants"] as? [[String: Any]])?.compactMap { $0["tenant"] as? String } == ["Z", "b", "m"])
+        #expect((nameless["damaged"] as? [[String: String]])?.count == 2)
+        let rewrapped = try await service.mek("rewrap", "--all")
+        #expect(rewrapped.status == .exited(1) && rewrapped.output.contains("3 not enabled, 2 failed"), "\(UnexpectedResult(rewrapped))")
     }
 
     @Test func needsNeitherKMSNorDaemon() async throws {

@@ -185,5 +185,9 @@ import Testing
         #expect(SystemAccounts.user("no-such-user-here") == nil)
         #expect(SystemAccounts.user("4000000000")?.gids == [])
         #expect(SystemAccounts.gid(ofGroup: "no-such-group-here") == nil)
+        for noNumber in ["+0", "-0", "00", "4294967295"] {
+            #expect(SystemAccounts.uid(ofUser: noNumber) == nil && SystemAccounts.gid(ofGroup: noNumber) == nil, "\(noNumber)")
+            #expect(SystemAccounts.user(noNumber) == nil, "\(noNumber)")
+        }
     }
 }

@@ -185,10 +185,10 @@ import Testing
         "[audit]\nfile = \"\\\"\\n[[grant]]\" # x\n[[grant]]\nuser = 1",
         "[keys]\nuse-without-proof = [ # [log]\n'[log]',\n\"[[grant]]\",\r\n]\n[log]\nlevel = 0",
         "[audit]\nfile = \"'''\"\n[log]\nlevel = 0",
-        "[audit]\nfile = \"a\u{2028}b\"\n[log]\nlevel = 0",
+        "[audit]\nfile = \"a\\u2028b\"\n[log]\nlevel = 0",
     ])
     func linesAreCountedAsTOMLHasThem(_ text: String) throws {
-        let lines = text.count { $0.isNewline && $0 != "\u{2028}" } + 5
+        let lines = text.count { $0.isNewline } + 5
         let last = try #require(try problems(Self.smallest + text).last)
         #expect(last.hasPrefix("/etc/custody/custody.toml:\(lines): "), "\(last)")
     }
@@ -253,6 +253,30 @@ import Testing
         let long = try directory.write("long.toml", [UInt8](repeating: 0x23, count: 3_000_000))
         let tooLong = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: long) }
         #expect(tooLong?.description.contains("the file has more than 1048576 bytes") == true)
+    }
+
+    /// Who can put another file in its place decides what the daemon does.
+    @Test func theWayToItIsTrusted() throws {
+        let directory = try TemporaryDirectory()
+        let open = directory.file("open")
+        try FileManager.default.createDirectory(atPath: open, withIntermediateDirectories: false)
+        let path = try directory.write("open/custody.toml", "[token]\n")
+        try #require(chmod(open, 0o777) == 0)
+        let link = directory.file("link.toml")
+        try #require(symlink(path, link) == 0)
+        for way in [path, link] {
+            let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: way) }
+            #expect(error?.description.contains("is not trusted: \(open) is a folder in which everybody can replace everything") == true, "\(way)")
+        }
+        try #require(chmod(open, 0o700) == 0)
+        for way in [path, link] {
+            let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: way) }
+            #expect(error?.description.contains("not trusted") == false, "\(way)")
+        }
+        guard geteuid() == 0 else { return }
+        try #require(lchown(link, 64_105, 64_105) == 0)
+        let error = #expect(throws: ConfigurationError.self) { try Configuration(contentsOf: link) }
+        #expect(error?.description.contains("\(link) is a symbolic link that others could have made") == true)
     }
 
     /// What a reload answers and records is short, whatever is in the file; and of one line for each mistake.

@@ -190,6 +190,41 @@ import Testing
         #expect(!isDenied(try await completed(identities, uid: 1_002)))
     }
 
+    /// An account that lies in another one's range is that one's, and so is whatever it has itself.
+    @Test func anOwnersOwnerIsConcerned() async throws {
+        let world = World()
+        // Bob (1002) is one of alice's uids (1001).
+        world.state.withLock { ($0.ranges, $0.groups) = ("alice:1000:10\nbob:90000000:65536\n90000001:95000000:10\n", [1_001: [60]]) }
+        let identities = world.identities(Self.rules)
+        let near = try await completed(identities, uid: 90_000_004)
+        #expect(near.principal.subordination == Subordination(account: 1_001, owners: [1_002, 1_001], ownerName: "alice"))
+        #expect(isDenied(near), "a group of the owner's owner is denied")
+        let far = try await completed(identities, uid: 95_000_003)
+        #expect(far.principal.subordination == Subordination(account: 1_001, owners: [90_000_001, 1_002, 1_001], ownerName: "alice"))
+        #expect(isDenied(far))
+        #expect(try await completed(identities, uid: 1_002).principal.account == 1_001)
+        #expect(try await completed(identities, uid: 1_001).principal.subordination == nil)
+    }
+
+    @Test func rangesInACircleHaveNoKnownOwner() async throws {
+        let world = World()
+        world.state.withLock { $0.ranges = "alice:1002:1\nbob:1001:1\nbob:90000000:10\n" }
+        let identities = world.identities(Self.rules)
+        for uid: UInt32 in [90_000_004, 1_001, 1_002] {
+            let caller = try await completed(identities, uid: uid)
+            #expect(caller.principal.subordination == Subordination(account: 1_001, owners: nil, ownerName: nil))
+            #expect(isDenied(caller))
+        }
+    }
+
+    @Test func aChainWithoutAnEndHasNoKnownOwner() {
+        let text = (1...100).map { "\(1_000 * ($0 + 1)):\(1_000 * $0):10\n" }.joined()
+        let ranges = SubordinateRanges(ranges: SubordinateRanges.parse(text), gap: nil)
+        #expect(ranges.subordination(of: 1_005) == Subordination(account: 1_000, owners: nil, ownerName: nil))
+        #expect(ranges.subordination(of: 90_005)?.account == 101_000)
+        #expect(ranges.subordination(of: 90_005)?.owners == (91...101).map { UInt32(1_000 * $0) })
+    }
+
     @Test func rangesThatAreNotKnown() async throws {
         let world = World()
         world.state.withLock { $0.gap = "a test" }
@@ -225,6 +260,8 @@ import Testing
         ("alice:100000:65536", [100_000...165_535]), ("1000:0x186a0:010", [100_000...100_007]), ("root:1000:1", []), ("root:1000:2", [1_000...1_001]),
         ("alice:100000", []), (":1:1", []), ("alice:1:0", []), ("alice:-1:5", []), ("alice:1:x", []), ("alice:4294967290:100", [4_294_967_290...4_294_967_295]),
         ("alice:1:18446744073709551615", [1...4_294_967_295]), ("# a comment\n\nalice:5:1\nbob:7:1\r\n", [5...5]), ("alice:1:1:1", []),
+        ("alice: 100:10", [100...109]), ("alice:\t+100: +0xa", [100...109]), ("alice:-18446744073709551516:10", [100...109]), ("alice:100 :10", []),
+        ("alice:+-1:1", []), ("alice:0x+1:1", []), ("alice:0x:1", []), ("alice: :1", []), ("alice:0:1", [0...0]),
     ] as [(String, [ClosedRange<UInt32>])])
     func rangesAreReadAsNewuidmapDoes(_ text: String, _ uids: [ClosedRange<UInt32>]) {
         #expect(SubordinateRanges.parse(text).map(\.ids) == uids)
@@ -240,6 +277,20 @@ import Testing
         #expect(SubordinateRanges.read(file: folder.file("none"), groupFile: folder.file("none"), switchFile: files).gap == nil)
         #expect(SubordinateRanges.read(file: ranges, groupFile: ranges, switchFile: other).gap?.contains("'sss'") == true)
         #expect(SubordinateRanges.read(file: folder.path, groupFile: ranges, switchFile: files).gap?.contains("can't be read") == true)
+    }
+
+    @Test(arguments: [
+        ("", nil), ("alice:100000:65536\n# a comment\n\n  \nalice: 5:1\nroot:1000:1\nbob:7:0\n", nil), ("alice:1:1\nalice:1\n", 2), ("alice:1:x", 1),
+        ("alice:5:1\r\n", 1), ("alice:1:1:1", 1), (":1:1", 1),
+    ] as [(String, Int?)])
+    func aLineThatCantBeReadIsAGap(_ text: String, _ line: Int?) throws {
+        let folder = try TemporaryDirectory()
+        let (file, none) = (try folder.write("subid", text), folder.file("none"))
+        for ranges in [
+            SubordinateRanges.read(file: file, groupFile: none, switchFile: none), SubordinateRanges.read(file: none, groupFile: file, switchFile: none),
+        ] {
+            #expect(ranges.gap == nil ? line == nil : line.map { ranges.gap?.contains("line \($0) of \(file)") == true } == true, "\(ranges.gap ?? "")")
+        }
     }
 
     // MARK: The kernel's word

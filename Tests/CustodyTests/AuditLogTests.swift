@@ -89,11 +89,11 @@ import Testing
         settings.file = place.directory.file("link")
         try FileManager.default.createSymbolicLink(atPath: settings.file, withDestinationPath: place.directory.file("target"))
         try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }
-        // A pipe nobody reads from must not hold the daemon up.
+        // A pipe keeps no line, and one nobody reads from must not hold the daemon up.
         settings.file = place.directory.file("pipe")
         try #require(mkfifo(settings.file, 0o600) == 0)
-        let pipe = try AuditLog(settings)
-        pipe.close()
+        let pipe = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }
+        #expect(pipe.message.contains("neither a regular file nor a character device"))
         settings = place.settings()
         settings.stateDirectory = "/nonexistent/state"
         let stateError = try expectError(.auditUnavailable) { () throws(CustodyError) in try AuditLog(settings) }

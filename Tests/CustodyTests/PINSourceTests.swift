@@ -74,6 +74,19 @@ import Testing
         #expect(try refusal(directory.file("to-folder")).contains("not a regular file"))
     }
 
+    @Test func aFolderInWhichOthersReplaceFilesIsRefused() throws {
+        let path = try directory.write("pin", "73591846")
+        try #require(chmod(directory.path, 0o777) == 0)
+        #expect(try refusal(path).contains("everybody can replace everything"))
+        // What was handed over open is found by no name.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        try #require(descriptor >= 0)
+        defer { close(descriptor) }
+        for place in ["/dev/fd", "/proc/self/fd"] { _ = try PINSource(path: "\(place)/\(descriptor)").read() }
+        try #require(chmod(directory.path, 0o1777) == 0)
+        _ = try PINSource(path: path).read()
+    }
+
     @Test(.enabled(if: geteuid() == 0, "only root gives a file away")) func somebodyElsesFileIsRefused() throws {
         let path = try directory.write("pin", "73591846")
         try #require(chown(path, 65_534, 65_534) == 0)

@@ -19,6 +19,14 @@ import Testing
         #expect(VisibleText.escaped(text).utf8.elementsEqual(visible.utf8))
     }
 
+    @Test(arguments: [
+        ("acme-1", "acme-1"), ("arn:aws/x@y+z_0.9", "arn:aws/x@y+z_0.9"), ("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("a,b", "\"a,b\""),
+        ("say \"x\"", "\"say \\\"x\\\"\""), ("a\\", "\"a\\\\\""), ("m\u{FC}\n", "\"m\u{FC}\\n\""), ("\"\u{301}", "\"\\\"\u{301}\""),
+    ])
+    func quoted(_ text: String, _ visible: String) {
+        #expect(VisibleText.quotedIfNeeded(text).utf8.elementsEqual(visible.utf8))
+    }
+
     /// No two texts look alike by the escaping, and no scalar at all gets through that should not.
     @Test func everyScalar() {
         var seen: Set<String> = []

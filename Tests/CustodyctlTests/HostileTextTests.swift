@@ -29,7 +29,7 @@ import Testing
         try expectHarmless(table.bytes, "audit show")
         let rows = table.text.split(separator: "\n")
         #expect(rows.count == 2, "a heading and one row: \(table.text)")
-        #expect(rows.last?.contains("tenant=\(Self.visible)") == true && rows.last?.contains("for user=\(Self.visible)") == true, "\(table.text)")
+        #expect(rows.last?.contains("tenant=\"\(Self.visible)\"") == true && rows.last?.contains("for user=\"\(Self.visible)\"") == true, "\(table.text)")
 
         let document = try await installation.ctl("audit", "show", "--operation", "wrap", "--json").exiting()
         try expectHarmless(document.bytes, "audit show --json")
@@ -40,6 +40,26 @@ import Testing
         #expect(try lines.bytes == installation.content("audit.jsonl"))
         let screen = try await installation.atTerminal(["audit", "show", "--lines"], answering: [:])
         try expectHarmless(screen.bytes.filter { $0 != 0x0D }, "audit show --lines at a terminal")
+    }
+
+    /// No value looks like another entry or another column, and none makes the other rows as long as itself.
+    @Test func valuesThatLookLikeOthersOrAreLong() async throws {
+        let installation = try await Installation.ready()
+        let daemon = try await installation.startDaemon()
+        let long = String(repeating: "\u{202E}", count: 300)
+        try await installation.ok("wrap", "--key", "payments", "--context", "tenant=acme-1  allowed   custody.toml:26", input: "x".utf8)
+        try await installation.ok("wrap", "--key", "payments", "--context", #"a b=c "d" \ region=eu"#, input: "x".utf8)
+        try await installation.ok("wrap", "--key", "payments", "--context", "tenant=\(long)", "--on-behalf-of", "user=\(long)", input: "x".utf8)
+        try await daemon.stop()
+        let table = try await installation.ok("audit", "show", "--operation", "wrap").text
+        let rows = table.split(separator: "\n")
+        try #require(rows.count == 4, "\(table)")
+        #expect(rows[1].contains(#" tenant="acme-1  allowed   custody.toml:26" "#), "\(table)")
+        #expect(rows[2].contains(#" "a b"="c \"d\" \\ region=eu" "#), "\(table)")
+        #expect(rows[3].contains("for user=\"\\u{202e}") && rows[3].contains("…(+"), "\(table)")
+        #expect(rows.allSatisfy { $0.count < 1_000 }, "\(rows.map(\.count))")
+        let records = try await installation.ctl("audit", "show", "--operation", "wrap", "--last", "1", "--json").exiting().json
+        #expect(records.array.first?["context"]["tenant"].string == long, "to programs nothing is cut")
     }
 
     /// A token's label is of whoever initialised it.
@@ -173,6 +193,26 @@ import Testing
             let refused = try await installation.refusal("token", "init", "--label", "new", "--erase", label, "--so-pin-file", installation.token.soPINFile, exit: 69)
             #expect(refused.code == "token-not-found")
         }
+    }
+
+    /// Without /proc the language's own list of arguments is empty: what was asked for would be the help, or every default.
+    @Test(.enabled(if: geteuid() == 0, "only root unmounts /proc")) func argumentsWithoutProc() async throws {
+        let installation = try await Installation.ready()
+        let hiding = [
+            "unshare", "--mount", "--propagation", "private", "sh", "-c", "umount -l /proc && test ! -e /proc/self && exec \"$@\"", "sh",
+        ]
+        guard try await installation.start(hiding + ["true"]).status == .exited(0) else {
+            print("NOT SHOWN: programs without /proc; this machine does not let it be unmounted")
+            return
+        }
+        let command = try await installation.start(hiding + ["custodyctl", "no-such-command"]).exiting(64)
+        #expect(command.errors.contains("no-such-command"), "\(command.errors)")
+        let option = try await installation.start(hiding + ["custodyd", "--no-such-option"]).exiting(64)
+        #expect(option.errors.contains("no-such-option"), "\(option.errors)")
+        let disabled = try await installation.start(
+            hiding + ["custodyctl", "key", "disable", "payments", "--all", "--config", installation.configurationFile])
+        let state = try await installation.json("key", "list")["keys"][0]["versions"][0]["state"]
+        #expect((disabled.status == .exited(0)) == (state == "disabled"), "\(disabled.text)\(disabled.errors)")
     }
 
     /// A replacement character that somebody means is text like every other.

@@ -68,9 +68,40 @@ import Testing
         #expect(try await installation.json("key", "show", "payments")["foreign_keys"].array.map { $0["id"].string } == [id])
         #expect(try await installation.ok("metrics").text.contains("version=\"0\"") == false)
         // And it can be removed by its CKA_ID.
-        try await installation.ok("key", "destroy", "payments", "--id", id, "--now", "--yes-i-understand", "payments")
+        try await installation.ok("key", "destroy", "payments", "--id", id, "--public", "--yes-i-understand", "payments")
         #expect(try await installation.json("key", "list")["foreign_keys"].array.isEmpty)
         try await daemon.stop()
+    }
+
+    /// What is planted has the real version's label and CKA_ID: whoever removes it keeps the real one.
+    @Test func aPlantedDoubleIsRemovedAlone() async throws {
+        let installation = try await Installation.ready()
+        let id = try #require(try await installation.json("key", "list")["keys"][0]["versions"][0]["id"].string)
+        try await installation.makePublicKey("payments", id: id)
+        for words in [["--now"], []] {
+            let refused = try await installation.ctl(
+                ["key", "destroy", "payments", "--id", id, "--yes-i-understand", "payments", "--json"] + words).exiting(1)
+            #expect(refused.text.contains("key-ambiguous") && refused.text.contains("--id \(id) --public"), "\(refused.text)")
+        }
+        #expect(try await installation.json("key", "list")["keys"][0]["versions"][0]["state"] == "active")
+        let advice = try await installation.json("key", "list")["foreign_keys"][0]["reason"].string
+        #expect(advice?.contains("`custodyctl key destroy payments --id \(id) --public`") == true, "\(advice ?? "")")
+        try await installation.ok("key", "destroy", "payments", "--id", id, "--public", "--yes-i-understand", "payments")
+        let listed = try await installation.json("key", "list")
+        #expect(listed["foreign_keys"].array.isEmpty)
+        #expect(listed["keys"][0]["versions"].array.map { $0["state"] } == ["active"])
+        // There is nothing public any more, and nothing else is meant.
+        _ = try await installation.ctl("key", "destroy", "payments", "--id", id, "--public", "--yes-i-understand", "payments").exiting(1)
+        #expect(try await installation.json("key", "list")["keys"][0]["versions"][0]["state"] == "active")
+    }
+
+    @Test func aPlantedObjectAloneIsNoVersion() async throws {
+        let installation = try await Installation.ready(keys: [])
+        try await installation.makePublicKey("payments", id: Installation.id)
+        for selector in [["--id", Installation.id], ["--all"]] {
+            let refused = try await installation.ctl(["key", "disable", "payments"] + selector).exiting(1)
+            #expect(refused.errors.contains("--public"), "\(refused.errors)")
+        }
     }
 
     @Test func rotateAndRewrap() async throws {

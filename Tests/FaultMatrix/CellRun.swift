@@ -199,7 +199,13 @@ struct CellRun {
     private mutating func awaitOperator(_ probe: Traffic) async throws {
         // Time enough for another login, if one were tried.
         try await Task.sleep(for: .milliseconds(400))
-        let isLocked = await stand.status()?.token.state == .locked
+        var isLocked = await stand.status()?.token.state == .locked
+        // A refusal is on the disk before Status tells of it, and what is kept of the PIN is slowly made.
+        let start = ContinuousClock.now
+        while expectation.locks, !isLocked, start.duration(to: .now) < .seconds(10) {
+            try await Task.sleep(for: .milliseconds(50))
+            isLocked = await stand.status()?.token.state == .locked
+        }
         let after = stand.faults.loginsAfterRefusal
         if expectation.locks {
             if !isLocked { result.problems.append("the token is not locked in Status after a PIN error") }

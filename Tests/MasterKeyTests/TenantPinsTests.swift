@@ -15,6 +15,7 @@ import Testing
         func migrate() async throws(MasterKeyError) -> (from: Int, to: Int) { throw none }
         func record(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord? { throw none }
         func tenants(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantName] { throw none }
+        func rowsWithoutName() async throws(MasterKeyError) -> [MasterKeyError] { throw none }
         func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName] { throw none }
         func insert(_ record: TenantRecord) async throws(MasterKeyError) { throw none }
         func replace(_ record: TenantRecord, recording operation: OperationRecord?) async throws(MasterKeyError) { throw none }
@@ -131,6 +132,52 @@ import Testing
             let error = #expect(throws: MasterKeyError.self) { try TenantPins(directory: folder, of: Named(identity: "x")) }
             #expect(error?.code == .pinsUnusable && error?.advice != nil, "\(folder)")
         }
+    }
+
+    /// Who may write to a folder above may put another folder in the place of the pins.
+    @Test func theFoldersAboveAreLookedAt() throws {
+        let directory = try TemporaryDirectory()
+        let above = directory.file("above"), folder = directory.file("above/pins")
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        #expect(chmod(above, 0o777) == 0)
+        let error = #expect(throws: MasterKeyError.self) { try TenantPins(directory: folder, of: Named(identity: "x")) }
+        #expect(error?.code == .pinsUnusable && error?.message.contains(above) == true)
+        // As /tmp is.
+        #expect(chmod(above, 0o1777) == 0)
+        #expect(throws: Never.self) { try TenantPins(directory: folder, of: Named(identity: "x")) }
+    }
+
+    /// What others may have written is not believed, and a pipe, which would be waited for, is no file.
+    @Test(arguments: ["mode", "owner", "pipe"]) func aFileOfOthersIsNoPin(_ way: String) throws {
+        let directory = try TemporaryDirectory()
+        let database = Named(identity: "x")
+        try TenantPins(directory: directory.path, of: database).note(try record())
+        let file = try PinFolder(directory.path, of: database).file(of: TenantName("acme"))
+        switch way {
+        case "mode": #expect(chmod(file, 0o666) == 0)
+        case "owner":
+            // Only root may give a file away.
+            guard geteuid() == 0 else { return }
+            #expect(chown(file, 4_711, 4_711) == 0)
+        default:
+            try FileManager.default.removeItem(atPath: file)
+            #expect(mkfifo(file, 0o600) == 0)
+        }
+        #expect(refusal(try TenantPins(directory: directory.path, of: database), try record()) == .pinsUnusable)
+    }
+
+    /// A row that was opened once is believed for its KMS key; one that names another key is not.
+    @Test func theKMSKeyIsRemembered() throws {
+        let directory = try TemporaryDirectory()
+        let database = Named(identity: "x")
+        let row = try record(rootKey: 1)
+        var moved = row
+        moved.kmsKey = KMSKeyID(rawValue: "other")
+        #expect(try !TenantPins(directory: directory.path, of: database).vouch(for: row))
+        try TenantPins(directory: directory.path, of: database).note(row)
+        let again = try TenantPins(directory: directory.path, of: database)
+        #expect(try again.vouch(for: row))
+        #expect(refusal(again, moved) == .rowAltered)
     }
 
     /// Nothing is believed because the file can't be read.

@@ -269,6 +269,24 @@ import Testing
         #expect(records.allSatisfy { $0["decision"] as? String == "denied" })
     }
 
+    /// A byte out of band is one like others: it ended the daemon where the event loop found nothing to read.
+    @Test func aByteOutOfBandIsRead() async throws {
+        let daemon = try await RunningDaemon.start()
+        let alone = try RawConnection(daemon.socket)
+        let failure = alone.sendUrgent([0x43])
+        guard failure == 0 else { return print("this kernel has no byte out of band for Unix sockets: \(String(cString: strerror(failure)))") }
+        let whole = try RawConnection(daemon.socket)
+        #expect(whole.sendUrgent(try RawConnection.frame(WireRequest(.wrap([7])), id: 5)) == 0)
+        let answer = try #require(try whole.receive())
+        #expect(answer.id == 5)
+        #expect(answer.response.results.first?.wrapped.blob.isEmpty == false)
+        let noFrame = try RawConnection(daemon.socket)
+        #expect(noFrame.sendUrgent([0x00, 0x00]) == 0)
+        #expect(try noFrame.receive() == nil)
+        try await expectServed(daemon)
+        withExtendedLifetime(alone) {}
+    }
+
     /// A descriptor that takes long to close would be closed on the daemon's event loop.
     @Test func descriptorsAreNotTaken() async throws {
         let daemon = try await RunningDaemon.start()

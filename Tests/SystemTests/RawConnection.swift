@@ -29,6 +29,11 @@ final class RawConnection {
         }
     }
 
+    /// Sends them with the last one out of band (MSG_OOB). Returns the errno, or 0.
+    func sendUrgent(_ bytes: [UInt8]) -> Int32 {
+        bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_OOB) | Int32(MSG_NOSIGNAL)) } == bytes.count ? 0 : errno
+    }
+
     func send(_ request: WireRequest, id: UInt32 = 1) throws { try send(Self.frame(request, id: id)) }
 
     /// Sends on a thread of its own, until the daemon closes the connection or takes no more.

@@ -48,7 +48,7 @@ struct RandomDocument {
     private mutating func value(_ depth: Int) -> String {
         switch number(depth < 3 ? 9 : 7) {
         case 0, 1: return basicString()
-        case 2: return "'" + pick(["", "x", "\\", "\"", "a # b", "\u{1F511}", "\u{2028}"]) + "'"
+        case 2: return "'" + pick(["", "x", "\\", "\"", "a # b", "\u{1F511}", "\u{3042}"]) + "'"
         case 3: return pick(["true", "false"])
         case 4, 5: return pick(["", "+", "-"]) + pick(["0", "7", "1_000", "9223372036854775807", "\(number(1_000_000))"])
         case 6:
@@ -61,7 +61,7 @@ struct RandomDocument {
 
     private mutating func basicString() -> String {
         let pieces = (0..<number(4)).map { _ in
-            pick(["a", " ", "'", "\u{E9}", "\u{10FFFF}", "\\n", "\\t", "\\\\", "\\\"", "\\b\\f\\r", "\\u00e9", "\\u202E", "\\U0001F511", "\\u0007", "#"])
+            pick(["a", " ", "'", "\u{E9}", "\u{10FFFF}", "\\n", "\\t", "\\\\", "\\\"", "\\b\\f\\r", "\\u00e9", "\\u202E", "\\u200B", "\\u2028", "\\U0001F511", "\\u0007", "#"])
         }
         return "\"" + pieces.joined() + "\""
     }

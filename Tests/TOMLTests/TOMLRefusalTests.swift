@@ -115,12 +115,34 @@ import Testing
         ("a = \"\u{9B}\"", 1, 6, "a control character, U+009B"),
         ("# \u{202E}", 1, 3, "turns the direction of writing, U+202E"),
         ("\u{FEFF}a = 1", 1, 1, "begins with a byte order mark"),
-        ("a = \u{A0}1", 1, 5, "a value is expected here"),
+        ("a = \u{A0}1", 1, 5, "looks like a space, U+00A0; write it in a string between \" as \\u00A0"),
+        ("a = 1\n# \u{E0041}", 2, 3, "can't be seen or looks like a space, U+E0041; write it in a string between \" as \\U000E0041"),
     ] as [(String, Int, Int, String)])
     func mistakeHasItsPlaceAndWhatToWrite(_ text: String, _ line: Int, _ column: Int, _ message: String) throws {
         let error = try #require(refusal(Array(text.utf8)))
         #expect(error.line == line && error.column == column, "\(error)")
         #expect(error.message.contains(message), "\(error)")
+    }
+
+    /// Neither in a string nor in a key nor in a comment; by an escape each of them can be written.
+    @Test func whatCantBeSeen() throws {
+        let ranges: [ClosedRange<UInt32>] = [
+            0xA0...0xA0, 0xAD...0xAD, 0x34F...0x34F, 0x115F...0x1160, 0x1680...0x1680, 0x17B4...0x17B5, 0x180B...0x180F, 0x2000...0x200D, 0x2028...0x2029,
+            0x202F...0x202F, 0x205F...0x2065, 0x206A...0x206F, 0x2800...0x2800, 0x3000...0x3000, 0x3164...0x3164, 0xFE00...0xFE0F, 0xFEFF...0xFEFF,
+            0xFFA0...0xFFA0, 0xFFF9...0xFFFB, 0xE0000...0xE0FFF,
+        ]
+        for value in ranges.joined() {
+            let scalar = try #require(Unicode.Scalar(value))
+            for text in ["a = \"\(scalar)\"", "a = '\(scalar)'", "'a\(scalar)' = 1", "# a\(scalar)"] {
+                let error = try #require(refusal(Array(text.utf8)))
+                #expect(error.message.contains("can't be seen") && error.message.contains(String(value, radix: 16, uppercase: true)), "\(error)")
+            }
+            let digits = String(value, radix: 16)
+            let escaped = "a = \"\\U\(String(repeating: "0", count: 8 - digits.count))\(digits)\""
+            #expect(throws: Never.self) { try TOMLDocument.read(Array(escaped.utf8)) }
+        }
+        // What can be seen stays, in every language.
+        #expect(throws: Never.self) { try TOMLDocument.read(Array("# Müller, 東京, हिन्दी, e\u{301}, 🔑\na = \"Ω・–\"".utf8)) }
     }
 
     @Test(arguments: [

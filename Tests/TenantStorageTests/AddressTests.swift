@@ -34,6 +34,30 @@ import Testing
         #expect(await code { await (try TenantDatabases.open("sqlite:x", environment: environment)).close() } == nil)
     }
 
+    /// However a file's path is spelled, it is the same database.
+    @Test func aFileHasOneIdentity() async throws {
+        let directory = try TemporaryDirectory()
+        let link = directory.file("link"), path = directory.file("tenants.db")
+        #expect(symlink(directory.path, link) == 0)
+        func identity(_ path: String) async throws -> String {
+            let database = try TenantDatabases.open("sqlite:" + path, environment: [:])
+            let identity = database.identity
+            await database.close()
+            return identity
+        }
+        let folder = URL(fileURLWithPath: directory.path).lastPathComponent
+        let spellings = [directory.path + "/./tenants.db", directory.path + "//tenants.db", link + "/tenants.db", link + "/../\(folder)/tenants.db"]
+        let first = try await identity(path)
+        // Whether it is there or not.
+        for isThere in [false, true] {
+            if isThere { _ = try directory.write("tenants.db", "") }
+            for spelling in spellings { #expect(try await identity(spelling) == first, "\(spelling)") }
+        }
+        #expect(symlink(path, directory.file("other.db")) == 0)
+        #expect(try await identity(directory.file("other.db")) == first)
+        #expect(try await identity(directory.file("another.db")) != first)
+    }
+
     @Test func theNameHasNoParameters() async throws {
         for (address, name) in [
             ("postgresql://u@h:5/d?sslmode=require&host=/x", "postgresql://u@h:5/d"), ("sqlite:a?b", "sqlite:a?b"),

@@ -65,6 +65,9 @@ int csystem_journal_send(int fd, const char *path, const void *fields, size_t le
 /// Returns 0, or the errno.
 int csystem_notify(const char *path, const char *message, size_t length);
 
+/// An argument that the process was started with, as its bytes are, its name being the first; NULL past the last one.
+const char *csystem_argument(size_t index);
+
 /// An entry `NAME=value` of the process' environment, as its bytes are; NULL past the last one.
 const char *csystem_environment_entry(size_t index);
 

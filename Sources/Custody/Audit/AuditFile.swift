@@ -34,9 +34,14 @@ final class AuditFile: Sendable {
         self.descriptor = descriptor
         var status = stat()
         let isKnown = fstat(descriptor, &status) == 0
+        let kind = status.st_mode & S_IFMT
         identity = Identity(status)
-        isRegular = status.st_mode & S_IFMT == S_IFREG
+        isRegular = kind == S_IFREG
         guard isKnown else { throw AuditFailure(path, errno: errno) }
+        // What goes into a pipe is gone with its reader, and nobody may read from it.
+        guard isRegular || kind == S_IFCHR else {
+            throw AuditFailure("the audit log \(path) is neither a regular file nor a character device; move it away or set another `audit.file`")
+        }
         if isRegular {
             do { try FileTrust().check(status, path) } catch { throw AuditFailure(error.description) }
         }

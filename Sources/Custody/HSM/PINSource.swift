@@ -9,7 +9,7 @@ public struct PINSource: Sendable, Hashable {
 
     /// Reads the PIN; one line feed at the end does not count.
     ///
-    /// - Throws: ``CustodyError`` with `tokenLocked`: the file is missing, belongs to somebody else, can be read by others,
+    /// - Throws: ``CustodyError`` with `tokenLocked`: the file is missing, belongs to somebody else, can be read or replaced by others,
     ///   is empty or is longer than 256 bytes.
     public func read() throws(CustodyError) -> SecretBytes {
         func refused(_ why: String) -> CustodyError { CustodyError(.tokenLocked, "the PIN file \(path) \(why)") }
@@ -25,6 +25,7 @@ public struct PINSource: Sendable, Hashable {
         guard info.st_uid == geteuid() || info.st_uid == 0 else {
             throw refused("belongs to uid \(info.st_uid), not to uid \(geteuid()) or root")
         }
+        do throws(FileFailure) { try TrustedFolder.checkWay(to: path) } catch { throw refused("is not trusted: \(error)") }
         guard let pin = Self.read(descriptor: descriptor) else { throw refused("must hold a PIN of 1 to 256 bytes on one line") }
         return pin
     }

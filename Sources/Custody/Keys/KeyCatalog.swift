@@ -123,7 +123,7 @@ public final class KeyCatalog: Sendable {
                 name: double.name.description, id: double.id.bytes,
                 reason: "key '\(double.name)' (CKA_ID \(double.id)) is not used: it is a public object"
                     + (originals[double.id].map { " with the CKA_ID of key '\($0.name)' version \($0.id.version)" } ?? " (CKA_PRIVATE is false)")
-                    + ", which anybody can make without the PIN; `custodyctl key destroy --id` or the vendor's tool removes it"))
+                    + ", which anybody can make without the PIN; `custodyctl key destroy \(double.name) --id \(double.id) --public` removes it, and no private key"))
         }
         let plantedObjects = Set(planted.map(\.object))
         candidates.removeAll { plantedObjects.contains($0.object) }

@@ -49,12 +49,22 @@ extension KeyProvisioner {
             throw failed("destroy \(key.title)", error)
         }
         let remaining = try reaching("look for \(key.title)") { () throws(PKCS11Error) in
-            try session.objects(.secretKey, matching: [.id(key.idBytes), .label(key.name)])
+            try session.objects(.secretKey, matching: [.id(key.idBytes)])
         }
         guard !remaining.contains(key.object) else {
             throw CustodyError(.internalError, "the token said that \(key.title) was destroyed but still shows it")
         }
+        // Another object of the CKA_ID, whatever its name, may be the version that the notes are about.
         if remaining.isEmpty { KeyDates.forget(id: key.idBytes, session) }
+    }
+
+    /// Removes a public object, which anybody can make without the PIN and which is no version. It is read again just before: a
+    /// private one is never removed.
+    public static func removePublic(_ key: KeyObject, _ session: borrowing Session) throws(CustodyError) {
+        guard let now = try readAgain(key, session), now.isPublic else {
+            throw CustodyError(.keyNotUsable, "the public object of \(key.title) is gone or another meanwhile; nothing was done")
+        }
+        try destroy(now, session)
     }
 
     /// Destroys a version if it is still there, still scheduled, its day is over, and it has waited: it is read again before.
@@ -82,7 +92,7 @@ extension KeyProvisioner {
     private static func readAgain(_ key: KeyObject, _ session: borrowing Session) throws(CustodyError) -> KeyObject? {
         do throws(PKCS11Error) {
             let now = try KeyObject(key.object, session)
-            return now.idBytes == key.idBytes && now.name == key.name ? now : nil
+            return now.idBytes == key.idBytes && now.name == key.name && now.isPublic == key.isPublic ? now : nil
         } catch where error.returnValue == .objectHandleInvalid {
             return nil
         } catch {

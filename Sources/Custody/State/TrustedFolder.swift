@@ -141,6 +141,30 @@ package final class TrustedFolder: Sendable {
 
     // MARK: The way to it
 
+    /// Throws if somebody besides root and the user could put another file in the place of one. A symbolic link in its place is
+    /// followed if only these could have made it.
+    package static func checkWay(to file: String, trust: FileTrust = FileTrust()) throws(FileFailure) {
+        // A file that was handed over open is found by no name.
+        if ["/dev/fd/", "/proc/self/fd/", "/dev/stdin"].contains(where: { file.hasPrefix($0) }) { return }
+        var path = file
+        for _ in 0...deepestLinks {
+            let (folder, name) = (AtomicFile.folder(of: path), AtomicFile.name(of: path))
+            let place = try walk(folder, trust)
+            defer { close(place) }
+            let folderInfo = try info(place, folder)
+            try trust.check(passing: folderInfo, folder)
+            var found = stat()
+            guard fstatat(place, name, &found, AT_SYMLINK_NOFOLLOW) == 0 else { throw FileFailure("find \(path)", errno: errno) }
+            guard found.st_mode & S_IFMT == S_IFLNK else { return }
+            guard trust.allows(link: found, in: folderInfo) else {
+                throw FileFailure(refusing: path, "is a symbolic link that others could have made: remove it, or name the file that is meant")
+            }
+            let next = try target(of: name, in: place, path)
+            path = next.utf8.first == UInt8(ascii: "/") ? next : folder + "/" + next
+        }
+        throw FileFailure("find \(file)", errno: ELOOP)
+    }
+
     /// - Returns: A descriptor of the place (O_PATH).
     private static func walk(_ path: String, _ trust: FileTrust) throws(FileFailure) -> Int32 {
         var rest = try names(absolute(path))

@@ -17,7 +17,10 @@ enum ConfigurationFile {
         guard fstat(descriptor, &status) == 0 else { throw failed() }
         if status.st_mode & S_IFMT == S_IFDIR { throw refused(String(cString: strerror(EISDIR))) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw refused("it is no regular file") }
-        do throws(FileFailure) { try FileTrust().check(status, path) } catch {
+        do throws(FileFailure) {
+            try FileTrust().check(status, path)
+            try TrustedFolder.checkWay(to: path)
+        } catch {
             throw ConfigurationError(problems: [.init(file: path, line: nil, message: "is not trusted: \(error)")])
         }
         var content: [UInt8] = []

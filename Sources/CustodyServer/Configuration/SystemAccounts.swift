@@ -19,12 +19,17 @@ public enum SystemAccounts {
     typealias Entry = (name: String, uid: UInt32, gid: UInt32)
 
     public static func uid(ofUser name: String) -> UInt32? {
-        UInt32(name) ?? (try? entry(ofUser: name))?.uid
+        number(name) ?? (try? entry(ofUser: name))?.uid
     }
 
     public static func gid(ofGroup name: String) -> UInt32? {
-        if let number = UInt32(name) { return number }
+        if let number = number(name) { return number }
         return try? read(group(), { getgrnam_r(name, $0, $1, $2, $3) }) { $0.gr_gid }
+    }
+
+    /// Only as numbers are written: `+0` and `00` are no root. And never -1, which means nobody in particular.
+    private static func number(_ name: String) -> UInt32? {
+        UInt32(name).flatMap { $0 != .max && String($0) == name ? $0 : nil }
     }
 
     /// nil if the number has no name.
@@ -37,7 +42,7 @@ public enum SystemAccounts {
 
     /// A user with its groups; nil if there is none of this name.
     public static func user(_ name: String) -> User? {
-        guard let uid = UInt32(name) else {
+        guard let uid = number(name) else {
             return (try? entry(ofUser: name)).map { User(name: $0.name, uid: $0.uid, gids: groups(of: $0)) }
         }
         guard let entry = try? entry(ofUID: uid) else { return User(name: nil, uid: uid, gids: []) }

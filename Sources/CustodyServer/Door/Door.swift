@@ -215,7 +215,15 @@ final class Door: Sendable {
         _ = setsockopt(socket, SOL_SOCKET, 83, &no, socklen_t(MemoryLayout<Int32>.size))
     }
 
+    /// A byte that is sent out of band (MSG_OOB) counts as any other. Apart it would make the socket readable with nothing to be
+    /// read, for which the event loop has no place.
+    private static func takeUrgentBytesInline(_ connection: Int32) {
+        var yes: Int32 = 1
+        _ = setsockopt(connection, SOL_SOCKET, SO_OOBINLINE, &yes, socklen_t(MemoryLayout<Int32>.size))
+    }
+
     private func admit(_ descriptor: Int32, _ longLists: inout ListPace) {
+        Self.takeUrgentBytesInline(descriptor)
         guard let peer = PeerCredentials(of: descriptor) else { return closeUnknown(descriptor) }
         func refuse(_ account: DoorBudget.Account, _ message: String, _ code: ErrorCode = .overloaded) {
             self.refuse(descriptor, message, code)

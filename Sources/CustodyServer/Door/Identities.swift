@@ -170,7 +170,7 @@ final class Identities: Sendable {
         var seenGroups: Set<UInt32> = []
         for caller in callers {
             let (uid, gid) = (caller.credentials.uid, caller.credentials.gid)
-            for owner in state.withLock({ state in state.known.owners(of: uid).filter { !state.known.isKnown(owner: $0) } }) { find(owner: owner) }
+            findOwners(of: uid)
             if seenGroups.insert(gid).inserted, !onlyUnknown || state.withLock({ $0.known.groupName(gid) == nil }) {
                 let name = database.groupName(gid)
                 state.withLock { $0.known.learn(group: gid, name: name) }
@@ -211,6 +211,17 @@ final class Identities: Sendable {
         for name in state.withLock({ $0.known.unknownOwners }) { find(owner: name) }
     }
 
+    /// Step by step: who an owner's owner is comes to light when the owner is known.
+    private func findOwners(of uid: UInt32) {
+        var asked: Set<[UInt8]> = []
+        while true {
+            let names = state.withLock { state in state.known.owners(of: uid).filter { !state.known.isKnown(owner: $0) } }
+            guard let name = names.first(where: { !asked.contains(Array($0.utf8)) }) else { return }
+            asked.insert(Array(name.utf8))
+            find(owner: name)
+        }
+    }
+
     private func find(owner name: String) {
         let owner: KnownAccounts.Owner
         do throws(AccountDatabase.Unavailable) {
@@ -230,8 +241,9 @@ final class Identities: Sendable {
             let considered = state.groups.intersection(now.groups.considered ?? state.groups)
             let uid = caller.credentials.uid
             let accounts = state.known.concerned(uid).map { state.known.accounts[$0] }
-            // All of them, or nothing is known.
-            var ofAccount: [UInt32]? = []
+            let subordination = state.known.subordination(of: uid)
+            // All of them, or nothing is known. Whose owners are not known may be of any group.
+            var ofAccount: [UInt32]? = subordination != nil && subordination?.owners == nil ? nil : []
             for account in accounts {
                 guard let groups = account?.groups, account?.asked.isSuperset(of: considered) == true else {
                     ofAccount = nil
@@ -242,7 +254,7 @@ final class Identities: Sendable {
             let ofProcess = now.groups.ofProcess.filter(considered.contains)
             let confirmed = state.known.accounts[uid]?.groups ?? []
             caller.become(Principal(
-                uid: uid, subordination: state.known.subordination(of: uid),
+                uid: uid, subordination: subordination,
                 groups: Groups(
                     ofProcess: ofProcess, ofAccount: ofAccount, withdrawn: accounts.flatMap { $0?.withdrawn ?? [] },
                     assumable: ofProcess.filter { state.known.canBeAssumed(gid: $0) && !confirmed.contains($0) }, considered: considered),

@@ -28,12 +28,7 @@ struct KnownAccounts {
         }
     }
 
-    enum Owner {
-        case uid(UInt32)
-        /// There is no such user.
-        case nobody
-        case unknown
-    }
+    typealias Owner = SubordinateRanges.Owner
 
     /// More than this are forgotten: a flood of uids must not fill the memory.
     private static let capacity = 1_024
@@ -125,9 +120,9 @@ struct KnownAccounts {
 
     // MARK: Whose uid it is
 
-    /// The names of owners whose uids have to be asked for.
+    /// The names of owners whose uids have to be asked for. When one is known, there may be more: those whose its uid is.
     func owners(of uid: UInt32) -> [String] {
-        ranges.ranges(with: uid).filter { !$0.isRoots && UInt32($0.owner) == nil }.map(\.owner)
+        ranges.chain(ofOwnersOf: uid, owner: owner).links.map { $0.range.owner }.filter { $0 != "root" && UInt32($0) == nil }
     }
 
     /// The names of all owners that are not known yet.
@@ -147,24 +142,10 @@ struct KnownAccounts {
 
     /// nil if the uid is an account of its own.
     func subordination(of uid: UInt32) -> Subordination? {
-        let own = ranges.ranges(with: uid)
-        guard let first = own.first else { return ranges.gap == nil || accounts[uid]?.name != nil ? nil : subordinationInGap(uid) }
-        var uids: [UInt32] = []
-        var areKnown = true
-        for range in own {
-            switch owner(range) {
-            case .uid(let owner): uids.append(owner)
-            case .nobody: break
-            case .unknown: areKnown = false
-            }
+        guard !ranges.ranges(with: uid).isEmpty else {
+            return ranges.gap == nil || accounts[uid]?.name != nil ? nil : subordinationInGap(uid)
         }
-        // Some ranges hold their owners themselves.
-        guard !uids.contains(uid) else { return nil }
-        var account = first.ids.lowerBound
-        // Root's connections must not be used up by containers.
-        if !first.isRoots, case .uid(let owner) = owner(first) { account = owner }
-        let name = UInt32(first.owner).map { accounts[$0]?.name } ?? first.owner
-        return Subordination(account: account, owners: areKnown ? uids : nil, ownerName: name)
+        return ranges.subordination(of: uid, owner: owner, name: { accounts[$0]?.name })
     }
 
     private func owner(_ range: SubordinateRanges.Range) -> Owner {

@@ -20,6 +20,7 @@ struct PinFolder: Sendable {
             }
             try Self.checkOwner(folder)
         }
+        try Self.checkAncestors(of: directory)
     }
 
     /// Whoever may write to the folder may forget for us.
@@ -32,6 +33,21 @@ struct PinFolder: Sendable {
         }
     }
 
+    /// Whoever may rename a folder above may put another one in its place. In a sticky one, as /tmp is, only the owner may.
+    private static func checkAncestors(of directory: String) throws(MasterKeyError) {
+        guard let resolved = realpath(directory, nil) else { throw failure("can't look at \(directory)", String(cString: strerror(errno))) }
+        defer { free(resolved) }
+        var path = String(cString: resolved)
+        while !path.utf8.elementsEqual("/".utf8), let slash = path.lastIndex(of: "/") {
+            path = slash == path.startIndex ? "/" : String(path[..<slash])
+            var status = stat()
+            guard lstat(path, &status) == 0 else { throw failure("can't look at \(path)", String(cString: strerror(errno))) }
+            guard status.st_uid == geteuid() || status.st_uid == 0, status.st_mode & 0o002 == 0 || status.st_mode & 0o1000 != 0 else {
+                throw failure("others than this user may move what lies in \(path), which is above the folder \(directory)")
+            }
+        }
+    }
+
     /// The file of a tenant: its name, with a comma, which no name has, for a slash.
     func file(of tenant: TenantName) -> String { path + "/" + tenant.description.replacing("/", with: ",") + ".pin" }
 
@@ -40,12 +56,18 @@ struct PinFolder: Sendable {
     /// nil for a tenant that was never seen.
     func pin(of tenant: TenantName) throws(MasterKeyError) -> TenantPin? {
         let file = file(of: tenant)
-        let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
             throw Self.failure("can't read \(file)", String(cString: strerror(errno)))
         }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Self.failure("can't look at \(file)", String(cString: strerror(errno))) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw Self.failure("\(file) is no regular file") }
+        guard status.st_uid == geteuid() || status.st_uid == 0, status.st_mode & 0o022 == 0 else {
+            throw Self.failure("others than this user may have written \(file)")
+        }
         do {
             let content = try JSONDecoder().decode(Content.self, from: try handle.read(upToCount: 65_536) ?? Data())
             guard content.tenant.utf8.elementsEqual(tenant.description.utf8), let pin = content.pin else { throw Unreadable() }
@@ -57,7 +79,7 @@ struct PinFolder: Sendable {
 
     /// Replaces a tenant's pin by what is made of it, while no other process does.
     func update(_ tenant: TenantName, _ change: (TenantPin?) -> TenantPin) throws(MasterKeyError) {
-        let lock = open(path + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let lock = open(path + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
         guard lock >= 0 else { throw Self.failure("can't open \(path)/.lock", String(cString: strerror(errno))) }
         defer { close(lock) }
         // Nobody holds it for longer than writing a file takes, unless he was stopped.
@@ -114,17 +136,21 @@ struct PinFolder: Sendable {
         let rootKeyVersion: UInt32?
         let generation: Int64
         let tag: Data
+        let kmsKey: String?
 
         init(_ tenant: TenantName, _ pin: TenantPin) {
             self.tenant = tenant.description
             masterKey = Base64URL.encode(pin.masterKeyID.bytes)
             (rootKey, rootKeyVersion) = (pin.rootKey, pin.rootKeyVersion)
             (generation, tag) = (pin.generation, Data(pin.tag))
+            kmsKey = pin.kmsKey?.rawValue
         }
 
         var pin: TenantPin? {
             guard let id = Base64URL.decode(masterKey).flatMap({ Identifier($0) }) else { return nil }
-            return TenantPin(masterKeyID: id, rootKey: rootKey, rootKeyVersion: rootKeyVersion, generation: generation, tag: Array(tag))
+            return TenantPin(
+                masterKeyID: id, rootKey: rootKey, rootKeyVersion: rootKeyVersion, generation: generation, tag: Array(tag),
+                kmsKey: kmsKey.map { KMSKeyID(rawValue: $0) })
         }
     }
 }

@@ -6,6 +6,8 @@ struct TenantPin: Sendable, Hashable {
     let rootKey: String?
     let generation: Int64
     let tag: [UInt8]
+    /// nil in what an older release has kept. The tag covers it; with it a row's KMS key is believed without opening the row.
+    let kmsKey: KMSKeyID?
 
     var isEnabled: Bool { rootKey != nil }
 
@@ -15,18 +17,27 @@ struct TenantPin: Sendable, Hashable {
         masterKeyID = record.masterKeyID
         generation = record.generation
         self.tag = tag
+        kmsKey = record.kmsKey
         switch record.layers {
         case .kms: (rootKey, rootKeyVersion) = (nil, nil)
         case .rootKeyOverKMS(let name, let version): (rootKey, rootKeyVersion) = (name, version)
         }
     }
 
-    init(masterKeyID: Identifier, rootKey: String?, rootKeyVersion: UInt32?, generation: Int64, tag: [UInt8]) {
+    init(masterKeyID: Identifier, rootKey: String?, rootKeyVersion: UInt32?, generation: Int64, tag: [UInt8], kmsKey: KMSKeyID? = nil) {
         self.masterKeyID = masterKeyID
         self.rootKey = rootKey
         self.rootKeyVersion = rootKeyVersion
         self.generation = generation
         self.tag = tag
+        self.kmsKey = kmsKey
+    }
+
+    /// Whether both are of the same envelope, the KMS key included.
+    func isSameEnvelope(as other: TenantPin) -> Bool {
+        guard let kmsKey, let otherKey = other.kmsKey else { return false }
+        return masterKeyID == other.masterKeyID && generation == other.generation && tag == other.tag
+            && kmsKey.rawValue.utf8.elementsEqual(otherKey.rawValue.utf8)
     }
 
     /// Whether this is of an older state of the tenant than the other.
@@ -62,6 +73,11 @@ struct TenantPin: Sendable, Hashable {
         guard found.generation > generation || found.tag == tag else {
             throw MasterKeyError(
                 .rowOutdated, "the row of tenant \(tenant) is another one of generation \(generation) than \(place) knows", advice: advice)
+        }
+        if let kmsKey, found.generation == generation, !kmsKey.rawValue.utf8.elementsEqual(record.kmsKey.rawValue.utf8) {
+            throw MasterKeyError(
+                .rowAltered, "the row of tenant \(tenant) names KMS key \(record.kmsKey); \(place) knows it under \(kmsKey)",
+                advice: "restore the row from a backup; do not seal data before")
         }
     }
 }

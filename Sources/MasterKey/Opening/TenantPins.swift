@@ -34,6 +34,17 @@ public final class TenantPins: Sendable {
         try folder.pin(of: record.tenant)?.check(record, keptIn: folder.file(of: record.tenant))
     }
 
+    /// Whether exactly this envelope, with its KMS key, was proved to open before.
+    ///
+    /// - Throws: What ``check(_:)`` throws.
+    func vouch(for record: TenantRecord) throws(MasterKeyError) -> Bool {
+        try check(record)
+        guard let pin = TenantPin(record) else { return false }
+        if let known = seen.withLock({ $0[record.tenant] }), known.isSameEnvelope(as: pin) { return true }
+        guard let known = try folder?.pin(of: record.tenant) else { return false }
+        return known.isSameEnvelope(as: pin)
+    }
+
     /// Remembers a row that was proved to open, unless something newer was seen meanwhile.
     func note(_ record: TenantRecord) throws(MasterKeyError) {
         guard let pin = TenantPin(record) else { return }

@@ -25,6 +25,7 @@ extension EnvelopeChange {
                 "KMS key \(oldKey) still encrypts other tenants (\(names)) and was not scheduled for deletion: the last of them to leave it has that done; until then old backups of this tenant's row open by the KMS alone"
             ])
         }
+        if let doubt = try await doubt(besides: entry.operation.tenant) { return try await finish(&entry, [Self.kept(oldKey, doubt)]) }
         // Asked of a KMS that does not hold our keys at all, "not found" would pass for "deleted".
         if let newKey = entry.operation.newKey {
             _ = try await onceKnown { () async throws(MasterKeyError) in try await kms.describe(newKey.rawValue) }
@@ -53,13 +54,23 @@ extension EnvelopeChange {
             keys.append(operation.oldKey)
         }
         if let newKey = operation.newKey, newKey != record.kmsKey, try await isMade(newKey, by: operation) { keys.append(newKey) }
-        for key in keys {
-            guard try await database.tenants(under: key).isEmpty else { continue }
-            try await kms.scheduleDeletion(of: key, afterDays: operation.deletionDays)
+        var notes: [String] = []
+        if !keys.isEmpty {
+            // The row says which key is in use: it must be the tenant's.
+            _ = try await opener.open(record)
+            let doubt = try await doubt(besides: operation.tenant)
+            for key in keys {
+                guard try await database.tenants(under: key).isEmpty else { continue }
+                if let doubt {
+                    notes.append(Self.kept(key, doubt))
+                } else {
+                    try await kms.scheduleDeletion(of: key, afterDays: operation.deletionDays)
+                }
+            }
         }
         entry.operation.state = .superseded
         try await entry.save()
-        return ["something else has changed the row of tenant \(record.tenant) since operation \(entry.operation.id) began, which is given up"]
+        return notes + ["something else has changed the row of tenant \(record.tenant) since operation \(entry.operation.id) began, which is given up"]
     }
 
     /// Whether the KMS has made this key for the operation: anything may stand in the journal.
@@ -82,9 +93,13 @@ extension EnvelopeChange {
     }
 
     /// Looks for keys that were asked for and not heard of, and has those deleted that came to be.
-    func settle(_ entry: inout JournalEntry) async throws(MasterKeyError) -> [String] {
+    ///
+    /// - Parameter record: The tenant's row, which tells by its tag which key is in use.
+    func settle(_ entry: inout JournalEntry, _ record: TenantRecord) async throws(MasterKeyError) -> [String] {
         var notes: [String] = []
-        for key in try await unusedKeys(of: entry.operation) {
+        let unused = try await unusedKeys(of: entry.operation).filter { $0 != record.kmsKey }
+        if !unused.isEmpty { try await requireAuthentic(entry.operation, record) }
+        for key in unused {
             try await kms.scheduleDeletion(of: key, afterDays: entry.operation.deletionDays)
             entry.operation.lostCreations = max(0, entry.operation.lostCreations - 1)
             notes.append("KMS key \(key) was made for an earlier run and is not used; its deletion is scheduled")
@@ -97,6 +112,19 @@ extension EnvelopeChange {
         }
         try await entry.save()
         return notes
+    }
+
+    /// Sees that the row is the tenant's, and the entry that has replaced it nobody else's, before a key counts as unused.
+    private func requireAuthentic(_ operation: OperationRecord, _ record: TenantRecord) async throws(MasterKeyError) {
+        let authentication = RowAuthentication(by: try await opener.open(record))
+        // One that did not get so far has no tag: only the row's key is in use then.
+        guard operation.isReplaced || operation.state == .finished else { return }
+        guard authentication.isAuthentic(operation) else {
+            throw MasterKeyError(
+                .journalAltered, "operation \(operation.id) of tenant \(record.tenant) in the journal is not as it was written: its tag does not fit",
+                state: "no KMS key was deleted for it",
+                advice: "restore the journal from a backup; a key that was made for the operation and is surely unused can be deleted in the KMS itself")
+        }
     }
 
     /// The living keys that were made for an operation, and that neither a row nor the journal names.

@@ -94,11 +94,11 @@ public struct EnvelopeChange: Sendable {
     /// - Returns: What is to be known about it.
     public func settle(_ tenant: TenantName) async throws(MasterKeyError) -> [String] {
         try await database.exclusively(tenant) { () async throws(MasterKeyError) in
-            _ = try await database.existingRecord(of: tenant)
+            let record = try await database.existingRecord(of: tenant)
             var notes: [String] = []
             for operation in try await database.operations(of: tenant).map(\.operation) where operation.lostCreations > 0 {
                 var entry = JournalEntry(operation, database)
-                notes += try await settle(&entry)
+                notes += try await settle(&entry, record)
             }
             return notes + (await scrub(tenant))
         }
@@ -185,7 +185,7 @@ public struct EnvelopeChange: Sendable {
         }
         if entry.operation.lostCreations > 0 {
             do throws(MasterKeyError) {
-                notes += try await settle(&entry)
+                notes += try await settle(&entry, current)
             } catch {
                 notes.append("a KMS key that was asked for without an answer could not be looked for, see `custody-mek settle \(record.tenant)`: \(error.message)")
             }

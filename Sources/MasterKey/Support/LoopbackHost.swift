@@ -7,6 +7,8 @@ package enum LoopbackHost {
     ///
     /// - Parameter host: A name, or an address without brackets.
     package static func contains(_ host: String) -> Bool {
+        // inet_pton would read up to it.
+        guard !host.utf8.contains(0) else { return false }
         if host.lowercased().utf8.elementsEqual("localhost".utf8) || host == "::1" { return true }
         // An address and not a name: 127.evil.example is somebody else's.
         var address = in_addr()

@@ -17,8 +17,12 @@ public protocol TenantDatabase: Sendable {
 
     func record(of tenant: TenantName) async throws(MasterKeyError) -> TenantRecord?
 
-    /// The next tenants in the order of their names' bytes.
+    /// The next tenants in the order of their names' bytes; none only if there are no more. Rows without a valid name are passed
+    /// over, see ``rowsWithoutName()``.
     func tenants(after tenant: TenantName?, limit: Int) async throws(MasterKeyError) -> [TenantName]
+
+    /// The damage of each row whose name is none that a tenant can have.
+    func rowsWithoutName() async throws(MasterKeyError) -> [MasterKeyError]
 
     /// The tenants whose row names this KMS key, a hundred at most.
     func tenants(under key: KMSKeyID) async throws(MasterKeyError) -> [TenantName]

@@ -54,6 +54,15 @@ struct DatabaseFile: Sendable {
         return String(cString: real)
     }
 
+    /// The one way to spell its path, whether the file is there yet or not: without symbolic links, `.` and double slashes.
+    var canonicalPath: String {
+        if let real = try? realPath() { return real }
+        guard let slash = path.lastIndex(of: "/") else { return path }
+        let folder = path[..<slash]
+        guard let real = try? DatabaseFile(path: folder.isEmpty ? "/" : String(folder)).realPath() else { return path }
+        return (real.utf8.elementsEqual("/".utf8) ? "" : real) + path[slash...]
+    }
+
     /// Whether the file, or for SQLite's own files beside it the folder, can't be written to or read.
     var isForbidden: Bool {
         if faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 { return [EACCES, EPERM, EROFS].contains(errno) }

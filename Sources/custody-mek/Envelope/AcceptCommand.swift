@@ -77,6 +77,10 @@ struct AcceptCommand: AsyncParsableCommand {
     }
 
     private func acceptAll(_ services: ServiceOptions.Services, _ acceptance: Acceptance, _ document: inout Document) async throws {
+        for row in try await services.database.rowsWithoutName() {
+            document.failed.append(.init(tenant: "", code: row.code.rawValue, message: row.message))
+            Output.complain("custody-mek: \(row.description)")
+        }
         for try await name in TenantNames(services.database) {
             do throws(MasterKeyError) {
                 guard try await services.database.existingRecord(of: name).tag == nil else { continue }

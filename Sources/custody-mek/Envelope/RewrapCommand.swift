@@ -65,6 +65,10 @@ struct RewrapCommand: AsyncParsableCommand {
     }
 
     private func rewrapAll(_ database: any TenantDatabase, _ rewrapping: Rewrapping, _ document: inout Document) async throws {
+        for row in try await database.rowsWithoutName() {
+            document.failed.append(.init(tenant: "", code: row.code.rawValue, message: row.message))
+            Output.complain("custody-mek: \(row.description)")
+        }
         for try await name in TenantNames(database) {
             do {
                 try await rewrap(name, rewrapping, &document)

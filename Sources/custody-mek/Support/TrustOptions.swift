@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import MasterKey
 import ToolSupport
 
@@ -37,6 +38,10 @@ struct OpeningOptions: ParsableArguments {
     var masterKey: String?
 
     func validate() throws {
+        // Whoever sets it wants a root key: nothing must not stand for "none".
+        if rootKey == nil, let named = getenv("CUSTODY_MEK_REQUIRE_ROOT_KEY"), named.pointee == 0 {
+            throw ValidationError("CUSTODY_MEK_REQUIRE_ROOT_KEY is empty and names no key; * stands for any, unset it to require none")
+        }
         if rootKey?.isEmpty == true { throw ValidationError("--require-root-key names no key; * stands for any") }
         if let masterKey, Identifier(hexadecimal: masterKey) == nil { throw ValidationError("--expect-mek has 32 hexadecimal digits") }
     }

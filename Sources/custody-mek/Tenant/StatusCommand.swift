@@ -71,6 +71,7 @@ struct StatusCommand: AsyncParsableCommand {
                 damaged.append(Damage(tenant: name.description, message: error.message))
             }
         }
+        for row in try await database.rowsWithoutName() { damaged.append(Damage(tenant: "", message: row.message)) }
         if common.json { return try Output.json(ListDocument(database: database.name, tenants: views, damaged: damaged)) }
         for row in damaged { Output.complain("custody-mek: \(row.message)") }
         guard !views.isEmpty else { return Output.say("\(database.name) holds no tenants") }

@@ -70,24 +70,36 @@ struct AuditShowCommand: ParsableCommand {
             return
         }
         guard !found.isEmpty else { return Output.say("No line fits.") }
-        var table = Table(["TIME", "SEQ", "WHO", "OPERATION", "KEY", "CONTEXT", "DECISION", "WHY"])
+        var table = Table(["TIME", "SEQ", "WHO", "OPERATION", "KEY", "CONTEXT", "DECISION", "WHY"], widest: 160)
         for bytes in found {
             guard let line = AuditLine(bytes) else { continue }
-            table.add(
-                line.time.description, "\(line.sequence)", line.who, line.event ?? line.text("operation") ?? "",
-                line.text("key").map { name in line.number("version").map { "\(name) v\($0)" } ?? name } ?? "",
-                line.texts("context").map { "\($0.key)=\($0.value)" }.joined(separator: " "),
-                line.event == nil ? line.text("decision") ?? "" : "-", line.why)
+            let operation = line.event ?? line.text("operation") ?? ""
+            let decision = line.event == nil ? line.text("decision") ?? "" : "-"
+            table.add(row: [
+                "\(line.time.description)", "\(line.sequence)", line.who, "\(operation)",
+                line.keyVersion, line.entries("context"), "\(decision)", "\(line.why)",
+            ])
         }
         table.show()
     }
 }
 
 extension AuditLine {
-    fileprivate var who: String {
+    fileprivate var who: DisplayText {
         guard let uid = number("uid") else { return "" }
-        let behalf = texts("on_behalf_of").map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-        return (text("user") ?? "uid \(uid)") + (behalf.isEmpty ? "" : " for \(behalf)")
+        let user: DisplayText = text("user").map { name -> DisplayText in "\(name)" } ?? "uid \(uid)"
+        return texts("on_behalf_of").isEmpty ? user : user + " for " + entries("on_behalf_of")
+    }
+
+    fileprivate var keyVersion: DisplayText {
+        guard let name = text("key") else { return "" }
+        guard let version = number("version") else { return "\(quoted: name)" }
+        return "\(quoted: name) v\(version)"
+    }
+
+    /// What clients say: none of it looks like another entry, or another column.
+    fileprivate func entries(_ name: String) -> DisplayText {
+        texts(name).map { entry -> DisplayText in "\(quoted: entry.key)=\(quoted: entry.value)" }.joined(separator: " ")
     }
 
     fileprivate var why: String {

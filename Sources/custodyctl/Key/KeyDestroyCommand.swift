@@ -16,7 +16,9 @@ struct KeyDestroyCommand: AsyncParsableCommand {
             --due believes no clock alone: the token's has to agree if it has one, and custodyd to have seen the version wait for as \
             many days. Time in which custodyd did not run does not count.
 
-            The key's name has to be typed, or given by --yes-i-understand, to schedule and for --now.
+            The key's name has to be typed, or given by --yes-i-understand, to schedule, for --now and for --public.
+
+            --public removes, at once, a public object that somebody without the PIN has planted under a key's name: never a private key.
 
             Example: custodyctl key destroy payments --version 1 --days 14
             """)
@@ -26,6 +28,8 @@ struct KeyDestroyCommand: AsyncParsableCommand {
         case schedule(String, days: Int)
         case cancel(String)
         case now(String)
+        /// Only what is public.
+        case publicObjects(String)
         /// nil for every key.
         case due(String?)
     }
@@ -42,6 +46,9 @@ struct KeyDestroyCommand: AsyncParsableCommand {
     @Flag(help: "Destroy at once, without a waiting period.")
     var now = false
 
+    @Flag(name: .customLong("public"), help: "With --id: remove the public objects of this CKA_ID at once, and no private key.")
+    var onlyPublic = false
+
     @Flag(help: "Take a schedule back; the version is disabled then.")
     var cancel = false
 
@@ -57,10 +64,10 @@ struct KeyDestroyCommand: AsyncParsableCommand {
     func validate() throws { _ = try mode() }
 
     private func mode() throws(ValidationError) -> Mode {
-        guard [now, cancel, due].filter({ $0 }).count <= 1 else {
-            throw ValidationError("give one of --now, --cancel and --due; nothing was destroyed")
+        guard [now, cancel, due, onlyPublic].filter({ $0 }).count <= 1 else {
+            throw ValidationError("give one of --now, --cancel, --due and --public; nothing was destroyed")
         }
-        guard days == nil || !(now || cancel || due) else { throw ValidationError("--days is for scheduling; nothing was destroyed") }
+        guard days == nil || !(now || cancel || due || onlyPublic) else { throw ValidationError("--days is for scheduling; nothing was destroyed") }
         if due {
             guard selection.isEmpty, confirmation == nil else {
                 throw ValidationError("--due finds the versions itself and asks nobody; give a key's name or --every-key; nothing was destroyed")
@@ -73,6 +80,10 @@ struct KeyDestroyCommand: AsyncParsableCommand {
         try selection.requireOne()
         if let confirmation, confirmation != name {
             throw ValidationError("--yes-i-understand names '\(confirmation)', the key is '\(name)'; nothing was destroyed")
+        }
+        if onlyPublic {
+            guard selection.id != nil else { throw ValidationError("--public goes with --id; nothing was destroyed") }
+            return .publicObjects(name)
         }
         if now { return .now(name) }
         if cancel { return .cancel(name) }
@@ -98,6 +109,10 @@ struct KeyDestroyCommand: AsyncParsableCommand {
             let usage = await usageForQuestion()
             try KeyDestruction.now(name, selection, common) { keys, token in
                 try confirm(name, keys, usage, "This destroys for ever, on token '\(token.label)':")
+            }
+        case .publicObjects(let name):
+            try KeyDestruction.publicObjects(name, selection, common) { keys, token in
+                try confirm(name, keys, nil, "This removes for ever, on token '\(token.label)', what is public and may be planted, and no private key:")
             }
         case .due(let name):
             try KeyDestruction.due(name, common)

@@ -40,7 +40,7 @@ enum KeyDestruction {
         _ name: String, _ selection: KeySelection, _ common: CommonOptions, confirm: ([KeyObject], TokenInfo) throws -> Void
     ) throws {
         let (token, destroyed) = try destroy(common) { token, session in
-            let keys = try selection.pick(name, from: try KeyObject.all(named: name, session))
+            let keys = try selection.pick(name, from: try KeyObject.all(named: name, session), toDestroy: true)
             try confirm(keys, token)
             try KeyProvisioner.checkUnchanged(keys, session)
             return try KeyWork.each(keys, done: "destroyed") { key throws(CustodyError) in
@@ -49,6 +49,22 @@ enum KeyDestruction {
             }
         }
         try show(token, name, destroyed, common)
+    }
+
+    /// Removes the public objects of a name and CKA_ID, which somebody without the PIN may have planted.
+    static func publicObjects(
+        _ name: String, _ selection: KeySelection, _ common: CommonOptions, confirm: ([KeyObject], TokenInfo) throws -> Void
+    ) throws {
+        let (token, removed) = try destroy(common) { token, session in
+            let keys = try selection.pickPublic(name, from: try KeyObject.all(named: name, session))
+            try confirm(keys, token)
+            return try KeyWork.each(keys, done: "removed") { key throws(CustodyError) in
+                try KeyProvisioner.removePublic(key, session)
+                return key
+            }
+        }
+        if common.json { return try show(token, name, removed, common) }
+        for key in removed { Output.say("The public object '\(key.name)' (CKA_ID \(hexadecimal(key.idBytes))) is removed; no private key was touched.") }
     }
 
     /// Destroys the scheduled versions of a key, or of every key, whose day is over and that have waited.

@@ -23,16 +23,17 @@ struct KeySelection: ParsableArguments {
     }
 
     /// Picks from what the token holds under the name. Keys that Custody did not make are meant only by their CKA_ID.
-    func pick(_ name: String, from keys: [KeyObject]) throws -> [KeyObject] {
-        guard !keys.isEmpty else {
+    ///
+    /// Anybody can make a public object without the PIN: it is no version, and never picked.
+    ///
+    /// - Parameter toDestroy: Refuses a CKA_ID that a public object has as well: who names it may mean that one.
+    func pick(_ name: String, from objects: [KeyObject], toDestroy: Bool = false) throws -> [KeyObject] {
+        guard !objects.isEmpty else {
             throw CustodyError(.keyNotFound, "there is no key '\(name)' on the token; `custodyctl key list` shows the keys")
         }
-        // Anybody can make a public object without the PIN: it is meant only where there is no other.
-        func chosen(_ isMeant: (KeyObject) -> Bool) -> [KeyObject] {
-            let meant = keys.filter(isMeant)
-            let own = meant.filter { !$0.isPublic }
-            return own.isEmpty ? meant : own
-        }
+        let keys = objects.filter { !$0.isPublic }
+        let planted = objects.filter { $0.isPublic && has($0, version: version, id: id) }
+        func chosen(_ isMeant: (KeyObject) -> Bool) -> [KeyObject] { keys.filter(isMeant) }
         let wanted: [KeyObject]
         let what: String
         if let version {
@@ -49,6 +50,15 @@ struct KeySelection: ParsableArguments {
             wanted = chosen { $0.id != nil }
             what = "version made by Custody; --id means a foreign key"
         }
+        if let first = planted.first, wanted.isEmpty || toDestroy && id != nil {
+            let removal = "`custodyctl key destroy \(name) --id \(hexadecimal(first.idBytes)) --public` removes it"
+            guard wanted.isEmpty else {
+                throw ToolError(
+                    "key-ambiguous", "a private key and a public object '\(name)' have the CKA_ID \(hexadecimal(first.idBytes)), and anybody can have made the public one; \(removal), and not the private key. Nothing was done")
+            }
+            throw CustodyError(
+                .keyNotFound, "of key '\(name)' the token has only a public object here (CKA_ID \(hexadecimal(first.idBytes))), which anybody can make without the PIN and which is no version; \(removal). Nothing was done")
+        }
         guard !wanted.isEmpty else {
             throw CustodyError(.keyNotFound, "key '\(name)' has no \(what); `custodyctl key show \(name)` shows what there is")
         }
@@ -57,5 +67,21 @@ struct KeySelection: ParsableArguments {
             throw ToolError("key-ambiguous", "\(wanted.count) objects '\(name)' have the CKA_ID \(hexadecimal(wanted[0].idBytes)); --all means all versions, the vendor's tool changes a single object")
         }
         return wanted
+    }
+
+    /// Picks the public objects of the name and the CKA_ID, and nothing else.
+    func pickPublic(_ name: String, from keys: [KeyObject]) throws(CustodyError) -> [KeyObject] {
+        let wanted = keys.filter { key in key.isPublic && id.map { has(key, version: nil, id: $0) } == true }
+        guard !wanted.isEmpty else {
+            throw CustodyError(
+                .keyNotFound, "there is no public object '\(name)' with the CKA_ID \(id ?? "") on the token; `custodyctl key list` shows what there is. Nothing was done")
+        }
+        return wanted
+    }
+
+    private func has(_ key: KeyObject, version: UInt32?, id: String?) -> Bool {
+        if let version { return key.id?.version == version }
+        if let id { return hexadecimal(key.idBytes) == id.lowercased() }
+        return true
     }
 }

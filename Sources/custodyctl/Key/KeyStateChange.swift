@@ -53,7 +53,8 @@ struct KeyStateChange {
     private func perform(
         _ access: TokenAccess, _ token: TokenInfo, _ session: borrowing Session
     ) throws -> (TokenInfo, [Outcome], [KeyObject]) {
-        var keys = try selection.pick(name, from: try KeyObject.all(named: name, session))
+        let isDestruction = if case .scheduleDestruction = transition { true } else { false }
+        var keys = try selection.pick(name, from: try KeyObject.all(named: name, session), toDestroy: isDestruction)
         // All or nothing of what can be known before.
         try checkProof(keys, access, session)
         for key in keys { try KeyProvisioner.check(key, transition) }

@@ -82,7 +82,7 @@ struct KeyVersionView: Encodable {
         switch (key.id, known?.state) {
         case (nil, _): (state, reason) = ("foreign", "its CKA_ID is not Custody's, so it was not made by `custodyctl key generate`")
         case _ where isDouble:
-            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN: no version, whatever its CKA_ID says")
+            (state, reason) = ("foreign", "it is a public object, which anybody can make without the PIN: no version, whatever its CKA_ID says; `custodyctl key destroy \(key.key.name) --id \(id) --public` removes it")
         case (_, .refused(let why)?): (state, reason) = ("refused", why)
         case (_, let other): (state, reason) = ((other ?? key.state).word, nil)
         }
