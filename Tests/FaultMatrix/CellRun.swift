@@ -171,12 +171,14 @@ struct CellRun {
 
     /// - Parameter withOperator: A login that met the fault's end may lock the token a moment later: then an operator acts, once.
     private mutating func awaitService(_ probe: Traffic, within patience: Duration, withOperator: Bool = false) async throws {
-        let start = ContinuousClock.now
+        var start = ContinuousClock.now
         var operatorIsAway = withOperator
         while await !probe.isServed() {
             if operatorIsAway, await stand.status()?.token.state == .locked {
                 operatorIsAway = false
                 try await stand.correctPIN()
+                // Until then there was nothing to wait for.
+                start = .now
             }
             guard start.duration(to: .now) < .seconds(40) else {
                 let token = await stand.status()?.token
