@@ -40,9 +40,7 @@ extension CustodyRequest {
             return sum + 1 + (shared + context) / LinePace.bytesPerUnit
         }
     }
-}
 
-extension CustodyRequest {
     /// What context and labels take at the most of a line about one of its items.
     var longestLine: Int {
         let labels = onBehalfOf.lengthInLine
